@@ -65,25 +65,25 @@ class Best:
     share_of_starts: Array
 
 
-def check(law: Law, variables: Array, losses: Array, names: list[str]) -> None:
-    """Refuse data that cannot carry the law: `variables` (V, N), `losses` (N,), `names` (N,) of the points.
+def check(law: Law, variables: Array, values: Array, names: list[str]) -> None:
+    """Refuse data that cannot carry the law: `variables` (V, N), `values` (N,) of the target, `names` (N,) of the points.
 
     Raises:
         AnalysisError: values that have no logarithm (which points), too few points, too few different values.
     """
-    for what, values in (*zip(law.variables, variables, strict=True), ("loss", losses)):
-        bad = [name for name, value in zip(names, values, strict=True) if not (np.isfinite(value) and value > 0)]
+    for what, column in (*zip(law.variables, variables, strict=True), (law.target, values)):
+        bad = [name for name, value in zip(names, column, strict=True) if not (np.isfinite(value) and value > 0)]
         if bad:
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
             raise AnalysisError(f"{what} must be positive and finite; it is not in {', '.join(bad[:5])}{more}")
     needed = len(law.parameters) + 1
-    if len(losses) < needed:
+    if len(values) < needed:
         raise AnalysisError(
-            f"{len(losses)} points cannot carry the {len(law.parameters)} parameters of the {law.name} law "
-            f"({', '.join(law.parameters)}) and an interval: {needed - len(losses)} more are needed at least"
+            f"{len(values)} points cannot carry the {len(law.parameters)} parameters of the {law.name} law "
+            f"({', '.join(law.names)}) and an interval: {needed - len(values)} more are needed at least"
         )
-    for what, values, distinct in zip(law.variables, variables, law.distinct, strict=True):
-        found = _distinct(np.log(values))
+    for what, column, distinct in zip(law.variables, variables, law.distinct, strict=True):
+        found = _distinct(np.log(column))
         if found < distinct:
             raise AnalysisError(
                 f"{found} distinct value{'s' * (found > 1)} of {what} cannot carry the {law.name} law, which needs "
@@ -101,23 +101,23 @@ def _distinct(logs: Array) -> int:
     return len(np.unique(logs.round(3)))
 
 
-def fit(law: Law, logs: Array, log_losses: Array, weights: Array | None = None, delta: float = DELTA) -> Best:
-    """Fit each row of `log_losses` (B, N) from `STARTS` seeds of the law.
+def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, delta: float = DELTA) -> Best:
+    """Fit each row of `log_values` (B, N) from `STARTS` seeds of the law.
 
     Args:
         law: the functional form.
         logs: natural logarithms of its variables, (V, N).
-        log_losses: natural logarithms of the losses, (N,) or (B, N).
+        log_values: natural logarithms of the target, (N,) or (B, N).
         weights: how often each point counts, (N,) or (B, N); one where absent.
         delta: where Huber's loss turns from quadratic to linear, in log loss.
     """
-    log_losses, weights = _lanes(log_losses, weights)
-    centre = logs.mean(1)
-    seeds = law.seeds(logs - centre[:, None], log_losses, weights, STARTS)
+    log_values, weights = _lanes(log_values, weights)
+    centre = law.centre(logs)
+    seeds = law.seeds(logs - centre[:, None], log_values, weights, STARTS)
     batch, starts = seeds.shape[:2]
     repeated = np.repeat(np.arange(batch), starts)
     seeds = law.shift(seeds.reshape(-1, seeds.shape[-1]), centre)
-    ended = refine(law, logs, log_losses[repeated], weights[repeated], seeds, delta)
+    ended = refine(law, logs, log_values[repeated], weights[repeated], seeds, delta)
     objective = ended.objective.reshape(batch, starts)
     best = objective.argmin(1)
     lowest = np.take_along_axis(objective, best[:, None], 1)
@@ -128,29 +128,29 @@ def fit(law: Law, logs: Array, log_losses: Array, weights: Array | None = None, 
 def refine(
     law: Law,
     logs: Array,
-    log_losses: Array,
+    log_values: Array,
     weights: Array | None,
     starts: Array,
     delta: float = DELTA,
     continuation: tuple[float, ...] = CONTINUATION,
 ) -> Solution:
-    """Descend from `starts` (B, P), one lane each; `log_losses` and `weights` are (N,) or (B, N)."""
-    log_losses, weights = _lanes(log_losses, weights)
-    batch = max(len(starts), len(log_losses), len(weights))
+    """Descend from `starts` (B, P), one lane each; `log_values` and `weights` are (N,) or (B, N)."""
+    log_values, weights = _lanes(log_values, weights)
+    batch = max(len(starts), len(log_values), len(weights))
     starts = np.broadcast_to(starts, (batch, starts.shape[-1]))
-    log_losses = np.broadcast_to(log_losses, (batch, log_losses.shape[-1]))
-    weights = np.broadcast_to(weights, log_losses.shape)
-    centre = logs.mean(1)
+    log_values = np.broadcast_to(log_values, (batch, log_values.shape[-1]))
+    weights = np.broadcast_to(weights, log_values.shape)
+    centre = law.centre(logs)
     centred = logs - centre[:, None]
-    bounds = law.bounds(log_losses)
+    bounds = law.bounds(centred, log_values)
     parts = []
-    size = max(1, WORKING_SET // log_losses.shape[1])
+    size = max(1, WORKING_SET // log_values.shape[1])
     for first in range(0, batch, size):
         lanes = slice(first, first + size)
         theta = np.clip(law.shift(starts[lanes], -centre), *bounds)
         for factor in continuation:
             tolerance = TOLERANCE if factor == continuation[-1] else 1e-3
-            part = _newton(law, centred, log_losses[lanes], weights[lanes], theta, factor * delta, bounds, tolerance)
+            part = _newton(law, centred, log_values[lanes], weights[lanes], theta, factor * delta, bounds, tolerance)
             theta = part.theta
         parts.append(part)
     joined = {name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
@@ -158,9 +158,9 @@ def refine(
     return Solution(**joined)
 
 
-def _lanes(log_losses: Array, weights: Array | None) -> tuple[Array, Array]:
-    log_losses = np.atleast_2d(log_losses)
-    return log_losses, np.ones_like(log_losses) if weights is None else np.atleast_2d(weights).astype(float)
+def _lanes(log_values: Array, weights: Array | None) -> tuple[Array, Array]:
+    log_values = np.atleast_2d(log_values)
+    return log_values, np.ones_like(log_values) if weights is None else np.atleast_2d(weights).astype(float)
 
 
 def _expand(law: Law, logs: Array, y: Array, weights: Array, theta: Array, delta: float) -> list[Array]:

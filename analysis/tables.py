@@ -20,7 +20,7 @@ def fit_lines(fit: Fit) -> list[str]:
     """What was fitted and how well the optimum is known, a sentence each."""
     solver, origin, extrapolation = fit.solver, fit.origin, fit.extrapolation
     lines = [
-        f"{len(origin.runs)} runs fitted, {len(origin.excluded)} left out; {fit.objective}; C = {fit.flops_convention}",
+        f"{len(origin.runs)} runs fitted, {len(origin.excluded)} left out; {fit.objective}; C = {fit.size_convention}",
         f"objective {solver.objective:.9g}, {solver.share_of_starts:.0%} of the starts reached it, "
         f"largest gradient {solver.largest_gradient:.1e}, condition number {solver.condition_number:.1e}",
         f"intervals: {fit.interval_method}; law error of predictions {100 * extrapolation.law_error:.2g} % per factor e of "

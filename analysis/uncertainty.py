@@ -86,7 +86,7 @@ def simulate(law: Law, logs: Array, log_losses: Array, theta: Array, delta: floa
     random = np.random.default_rng(seed)
     level = noise_level(law, logs, log_losses, theta)
     noise = _noise_draws(level, len(log_losses) - len(theta), count, random)
-    simulated = law.log_loss(theta, logs) + noise[:, None] * random.standard_normal((count, len(log_losses)))
+    simulated = law.log_value(theta, logs) + noise[:, None] * random.standard_normal((count, len(log_losses)))
     draws = fitting.refine(law, logs, simulated, None, theta[None], delta)
     return Draws(draws.theta, level, noise, "parametric bootstrap, noise drawn from its chi-squared posterior")
 
@@ -133,13 +133,13 @@ def roll_out(
     cutoffs = [cutoffs[index] for index in chosen]
     random = np.random.default_rng(seed)
     noise = draws.noise[random.integers(len(draws.noise), size=ROLLOUT_SIMULATIONS), None]
-    simulated = law.log_loss(theta, logs) + noise * random.standard_normal((ROLLOUT_SIMULATIONS, len(log_losses)))
+    simulated = law.log_value(theta, logs) + noise * random.standard_normal((ROLLOUT_SIMULATIONS, len(log_losses)))
     data = np.concatenate([log_losses[None], simulated])
     errors, distances = [], []
     for cutoff in cutoffs:
         seen = size <= cutoff
         fitted = fitting.refine(law, logs[:, seen], data[:, seen], None, theta[None], delta).theta
-        errors.append(data[:, ~seen] - law.log_loss(fitted, logs[:, ~seen]))
+        errors.append(data[:, ~seen] - law.log_value(fitted, logs[:, ~seen]))
         distances.append(np.log(size[~seen] / cutoff))
     error, distance = np.concatenate(errors, 1), np.concatenate(distances)
     weight = distance / (error[1:] ** 2).mean(0)

@@ -141,7 +141,7 @@ def fit(path: SweepPath) -> None:
     console.print(fit_table(fitted))
     for line in fit_lines(fitted):
         console.print(line, highlight=False)
-    largest = fitted.origin.ranges["flops"][1]
+    largest = fitted.largest
     allocation = compute_optimal(fitted, [largest, 10 * largest, 100 * largest])
     console.print(allocation_table(allocation, fitted.level))
     if path.is_dir():

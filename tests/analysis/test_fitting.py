@@ -20,12 +20,12 @@ def grid(sizes: int = 4, token_counts: int = 4) -> np.ndarray:
 
 def noisy(noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     logs = grid()
-    return logs, LAW.log_loss(TRUTH, logs) + noise * np.random.default_rng(seed).standard_normal(logs.shape[1])
+    return logs, LAW.log_value(TRUTH, logs) + noise * np.random.default_rng(seed).standard_normal(logs.shape[1])
 
 
 def huber_sum(theta: np.ndarray, logs: np.ndarray, log_losses: np.ndarray, delta: float) -> float:
     """The objective written out again, for comparison."""
-    size = np.abs(LAW.log_loss(theta, logs) - log_losses)
+    size = np.abs(LAW.log_value(theta, logs) - log_losses)
     return float(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2)).sum())
 
 
