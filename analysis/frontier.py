@@ -17,11 +17,11 @@ from analysis import fitting, uncertainty
 from analysis.conventions import Array, Convention
 from analysis.errors import AnalysisError
 from analysis.laws import Parameter, SumOfTerms
+from analysis.penalties import NEVER
 from analysis.results import Estimate
 
 QUANTITIES = ("parameters", "tokens", "tokens_per_parameter", "loss")
 FEWEST_BUDGETS = 3
-LEAST_SQUARES = 1e3  # a Huber delta in log loss that no residual reaches
 
 
 class FrontierLoss(SumOfTerms):
@@ -211,10 +211,10 @@ def _loss_curve(log_budgets: Array, log_loss: Array, drawn: Array, level: float)
     law, logs = FrontierLoss(), log_budgets[None]
     if len(log_budgets) <= len(law.parameters):
         return None
-    theta = fitting.fit(law, logs, log_loss, delta=LEAST_SQUARES).solution.theta[0]
+    theta = fitting.fit(law, logs, log_loss, delta=NEVER).solution.theta[0]
     weights = np.where(np.isnan(drawn), 0.0, 1.0)
     filled = np.where(np.isnan(drawn), log_loss, drawn)
-    draws = fitting.refine(law, logs, filled, weights, theta[None], LEAST_SQUARES, continuation=(1.0,)).theta
+    draws = fitting.refine(law, logs, filled, weights, theta[None], NEVER, continuation=(1.0,)).theta
     values, sampled = law.to_parameters(theta), law.to_parameters(draws)
     estimates = {name: estimate(values[i], sampled[:, i], level) for i, name in enumerate(law.names)}
     return LossCurve(estimates, theta, draws)

@@ -11,6 +11,7 @@ Shapes: `R` draws, `S` sizes at a budget, `K` budgets, `G` places on an isoFLOP 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -182,7 +183,7 @@ def _noise(groups: list[_Group]) -> tuple[float, int]:
 
 def _minima(log_n: Array, log_losses: Array, curve: Curve) -> Array:
     """Place and height (R, 2) of the minimum of curves through (R, S), missing where it is not inside the sizes."""
-    places = np.concatenate([np.linspace(a, b, PLACES, endpoint=False) for a, b in zip(log_n, log_n[1:], strict=False)])
+    places = np.concatenate([np.linspace(a, b, PLACES, endpoint=False) for a, b in pairwise(log_n)])
     places = np.append(places, log_n[-1])
     heights = _curve(log_n, log_losses, curve, places)
     lowest = heights.argmin(1)
@@ -210,9 +211,9 @@ def _curve(log_n: Array, log_losses: Array, curve: Curve, places: Array) -> Arra
 
 
 def _edge(group: _Group, log_losses: Array) -> str:
-    sizes, averaged = np.exp(group.log_n), group.average(log_losses[None])[0]
-    low = averaged[0] < averaged[-1]
-    return f"the minimum is not inside the sizes tried: the loss falls to the {'smallest' if low else 'largest'}, {sizes[0 if low else -1]:.3g}"
+    averaged = group.average(log_losses[None])[0]
+    end, what = (0, "smallest") if averaged[0] < averaged[-1] else (-1, "largest")
+    return f"the minimum is not inside the sizes tried: the loss falls to the {what}, {np.exp(group.log_n[end]):.3g}"
 
 
 def _quantities(groups: list[_Group], minima: Array) -> dict[str, Array]:

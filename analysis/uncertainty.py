@@ -27,6 +27,7 @@ import numpy as np
 
 from analysis import fitting
 from analysis.laws import Array, Law
+from analysis.penalties import Penalty
 
 CASES_PER_PARAMETER = 20
 LAW_ERROR = 0.008  # standard deviation of log loss per factor e of compute beyond the data
@@ -75,13 +76,14 @@ class Rollouts:
         return float(np.sqrt(LAW_ERROR**2 + max(0.0, self.drift**2 - self.drift_noise**2)))
 
 
-def draw(law: Law, logs: Array, log_losses: Array, theta: Array, delta: float, count: int, seed: int) -> Draws:
+def draw(law: Law, logs: Array, log_losses: Array, theta: Array, delta: float | Penalty, count: int, seed: int) -> Draws:
     """Draw from the default method for this number of points; see the module's docstring."""
     enough = len(log_losses) >= CASES_PER_PARAMETER * len(theta)
+    enough |= isinstance(delta, Penalty) and delta.over != 1  # noise around a frontier would have another frontier
     return (resample if enough else simulate)(law, logs, log_losses, theta, delta, count, seed)
 
 
-def simulate(law: Law, logs: Array, log_losses: Array, theta: Array, delta: float, count: int, seed: int) -> Draws:
+def simulate(law: Law, logs: Array, log_losses: Array, theta: Array, delta: float | Penalty, count: int, seed: int) -> Draws:
     """Parametric bootstrap with Student's tails."""
     random = np.random.default_rng(seed)
     level = noise_level(law, logs, log_losses, theta)
@@ -91,7 +93,7 @@ def simulate(law: Law, logs: Array, log_losses: Array, theta: Array, delta: floa
     return Draws(draws.theta, level, noise, "parametric bootstrap, noise drawn from its chi-squared posterior")
 
 
-def resample(law: Law, logs: Array, log_losses: Array, theta: Array, delta: float, count: int, seed: int) -> Draws:
+def resample(law: Law, logs: Array, log_losses: Array, theta: Array, delta: float | Penalty, count: int, seed: int) -> Draws:
     """Case bootstrap, each refit started from the optimum of all points."""
     random = np.random.default_rng(seed)
     points = len(log_losses)
@@ -119,7 +121,7 @@ def interval(samples: Array, level: float) -> tuple[Array, Array]:
 
 
 def roll_out(
-    law: Law, logs: Array, log_losses: Array, theta: Array, delta: float, size: Array, draws: Draws, seed: int
+    law: Law, logs: Array, log_losses: Array, theta: Array, delta: float | Penalty, size: Array, draws: Draws, seed: int
 ) -> Rollouts:
     """Fit below each cut-off of `size` (N,), predict the points above, and do the same with simulations of the law.
 
