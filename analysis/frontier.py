@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from analysis import fitting, uncertainty
+from analysis import fitting
+from analysis.allocation import positive
 from analysis.conventions import Array, Convention
-from analysis.errors import AnalysisError
+from analysis.fits import estimate
 from analysis.laws import Parameter, SumOfTerms
 from analysis.penalties import NEVER
 from analysis.results import Estimate
@@ -115,9 +116,7 @@ class Frontier:
 
     def predict(self, budgets: Array | list[float]) -> pd.DataFrame:
         """The columns of `allocation.compute_optimal` at budgets in FLOPs (K,); loss is missing where `loss` is None."""
-        budgets = np.atleast_1d(np.asarray(budgets, float))
-        if not (np.isfinite(budgets) & (budgets > 0)).all():
-            raise AnalysisError(f"budgets are FLOPs and must be positive, not {budgets.tolist()}")
+        budgets = positive(budgets, "budgets are FLOPs and")
         found = {name: law.at(np.log(budgets)) for name, law in self.laws.items()}
         if self.loss is None:
             found["loss"] = np.full(len(budgets), np.nan), np.full((1, len(budgets)), np.nan)
@@ -174,12 +173,6 @@ def build(
         level=level,
         interval_method=interval_method,
     )
-
-
-def estimate(value: float, draws: Array, level: float) -> Estimate:
-    """A value with the central interval of its draws (R,); missing draws do not count."""
-    low, high = uncertainty.interval(draws[~np.isnan(draws)], level)
-    return Estimate(float(value), float(low), float(high), float(np.nanstd(draws, ddof=1)))
 
 
 def _line(log_budgets: Array, log_y: Array, drawn: Array, weights: Array, level: float) -> PowerLaw:
