@@ -82,7 +82,9 @@ def final_loss(
     seen = _tidy(curve)
     tokens = seen["tokens"].iloc[-1]
     if not tokens < horizon < np.inf:
-        raise AnalysisError(f"the run has seen {tokens:.4g} tokens and its horizon is {horizon:.4g}: there is no rest to predict")
+        raise AnalysisError(
+            f"the run has seen {tokens:.4g} tokens and its horizon is {horizon:.4g}: there is no rest to predict"
+        )
     if siblings is not None:
         change, errors, spread, method = _from_siblings(seen, horizon, siblings, level)
     elif schedule == "constant":
@@ -119,10 +121,14 @@ def _from_siblings(seen: pd.DataFrame, horizon: float, siblings: pd.DataFrame, l
     if len(falls) < 2:
         other = f"; another learning-rate schedule have {', '.join(unlike)}" if unlike else ""
         raise AnalysisError(f"{len(falls)} siblings with the same schedule; two are needed for an interval{other}")
-    falls = np.array(falls)
-    change = falls.mean()
-    spread = falls.std(ddof=1) * np.sqrt(1 + 1 / len(falls)) * stats.t.ppf(0.5 + level / 2, len(falls) - 1)
-    return change, falls - change, spread, f"the fall of {len(falls)} siblings from {share:.0%} of their tokens to the end"
+    change = float(np.mean(falls))
+    spread = float(np.std(falls, ddof=1) * np.sqrt(1 + 1 / len(falls)) * stats.t.ppf(0.5 + level / 2, len(falls) - 1))
+    return (
+        change,
+        np.array(falls) - change,
+        spread,
+        f"the fall of {len(falls)} siblings from {share:.0%} of their tokens to the end",
+    )
 
 
 def _same_schedule(seen: pd.DataFrame, finished: pd.DataFrame, ratio: float) -> bool:
@@ -140,7 +146,7 @@ def _from_itself(seen: pd.DataFrame, horizon: float, level: float) -> tuple[floa
     rates = used["learning_rate"].dropna() if "learning_rate" in used else pd.Series(dtype=float)
     if not rates.empty and rates.max() > STEADY * rates.min():
         raise AnalysisError(
-            f"the learning rate went from {rates.iloc[0]:.3g} to {rates.iloc[-1]:.3g} in the part of the curve that is continued: "
+            f"the learning rate went from {rates.iloc[0]:.3g} to {rates.iloc[-1]:.3g} in the part that is continued: "
             "that is not a constant schedule; give finished siblings with the same one"
         )
     ratio = horizon / tokens
@@ -151,8 +157,8 @@ def _from_itself(seen: pd.DataFrame, horizon: float, level: float) -> tuple[floa
             errors.append(_average(seen, ratio * cutoff) - _continue(known, ratio * cutoff))
     if len(errors) < 2:
         raise AnalysisError(
-            f"the curve is too short to predict {ratio:.3g} times its tokens: continuations over that ratio cannot be tried on it "
-            f"(they need {FEWEST_POINTS} logged losses each); train on, or predict a nearer end"
+            f"the curve is too short to predict {ratio:.3g} times its tokens: continuations over that ratio cannot be tried on "
+            f"it (they need {FEWEST_POINTS} logged losses each); train on, or predict a nearer end"
         )
     spread = float(np.sqrt(np.mean(np.square(errors)))) * stats.t.ppf(0.5 + level / 2, len(errors) - 1)
     change = _continue(seen, horizon) - _average(seen, tokens)
