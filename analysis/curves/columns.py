@@ -133,7 +133,7 @@ def words(values: pd.Series) -> pd.Series:
 
 def numbers(values: pd.Series, name: str, source: str, rows: pd.Series) -> pd.Series:
     """A numeric column as float64; an `AnalysisError` that lists the rows that hold something else."""
-    if values.dtype.kind not in "OTU" and not isinstance(values.dtype, pd.StringDtype):
+    if values.dtype.kind in "biuf":
         return values.astype("float64")
     found = [_number(value) for value in values]
     bad = [number is None for number in found]

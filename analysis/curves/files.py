@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.curves.paths import for_each, read_bytes
 from analysis.curves.record import damaged
+from analysis.curves.wandb import unfold
 from analysis.errors import AnalysisError
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
@@ -65,13 +66,16 @@ def read_file(path: Any) -> pd.DataFrame:
 def frame(source: Any) -> pd.DataFrame:
     """A new pandas frame of a frame of any library, a list of dicts or a dict of columns, with the column `row`.
 
+    What Weights & Biases exported comes in the layout of every other table, see `wandb`.
+
     Raises:
-        AnalysisError: something else.
+        AnalysisError: something else, or two columns of one name.
     """
     if hasattr(source, "collect") and not hasattr(source, "to_pandas"):
         source = source.collect()
     if isinstance(source, pd.DataFrame):
-        table = source.reset_index(drop=True)
+        named = any(name is not None and name not in source for name in source.index.names)
+        table = source.reset_index(drop=not named)
     elif hasattr(source, "to_pandas"):
         table = source.to_pandas()
     elif hasattr(source, "__arrow_c_stream__"):
@@ -85,9 +89,11 @@ def frame(source: Any) -> pd.DataFrame:
             raise AnalysisError(f"not a table: {error}") from None
     else:
         raise AnalysisError(f"cannot read curves from a {type(source).__name__}; give a path, a data frame or a list of dicts")
+    if not table.columns.is_unique:
+        raise AnalysisError(f"the column {table.columns[table.columns.duplicated()][0]!r} is there twice")
     if "row" not in table or table["row"].dtype.kind != "i":
         table["row"] = range(1, len(table) + 1)
-    return table
+    return unfold(table)
 
 
 def _decompress(content: bytes, codec: str, path: Any) -> bytes:

@@ -9,6 +9,9 @@ from analysis.errors import AnalysisError
 UNMEASURED = ("run", "row", "role", "state", "reason", "derived", "seconds")
 """Columns in which two rows may differ and still be the same measurement."""
 
+WHOLE = 0.999
+"""The part of its horizon at which a run has ended: others round the horizon, or count whole updates."""
+
 
 def final_points(curves: pd.DataFrame) -> pd.DataFrame:
     """One row per run: its last evaluated step, or its last row where the held-out loss was never evaluated.
@@ -74,20 +77,18 @@ def bad_losses(curves: pd.DataFrame) -> pd.DataFrame:
 
     A missing loss is no fault in a run that evaluates now and then. It is one after a run that evaluated every row.
     """
-    number, names = pd.factorize(curves["run"])
+    number, _ = pd.factorize(curves["run"])
     order = in_order(curves, number)
-    ordered, number = curves.iloc[order], number[order]
-    there = ordered["loss"].notna().to_numpy()
-    size, evaluated = np.bincount(number), np.bincount(number, there).astype(int)
-    within = np.arange(len(number)) - np.searchsorted(number, np.arange(len(names)))[number]
-    trained = np.bincount(number, ordered["train_loss"].notna()) > 0
-    first_gap = np.minimum.reduceat(np.where(there, size[number], within), np.flatnonzero(within == 0)) if len(number) else size
-    stops = (first_gap == evaluated) & (evaluated >= 2) & (evaluated < size) & ~trained
-    impossible = there & ~usable(ordered["loss"])
-    gap = stops[number] & (within == evaluated[number])
-    bad = ordered[["run", "row"]].assign(words=[f"loss is {loss:g}" for loss in ordered["loss"]])
-    bad.loc[gap, "words"] = "no loss, after one in every row before"
-    return bad[impossible | gap]
+    rows, number = curves.iloc[order], number[order]
+    there = rows["loss"].notna()
+    of_run = there.groupby(number)
+    evaluated = of_run.transform("sum")
+    trained = rows["train_loss"].notna().groupby(number).transform("any")
+    every_row_before = (of_run.cumcount() == evaluated) & (of_run.cumsum() == evaluated)
+    stops = ~there & every_row_before & (evaluated >= 2) & ~trained
+    bad = rows[stops | (there & ~usable(rows["loss"]))]
+    words = [f"loss is {loss:g}" if loss == loss else "no loss, after one in every row before" for loss in bad["loss"]]
+    return bad[["run", "row"]].assign(words=words)
 
 
 def repeats(points: pd.DataFrame) -> pd.Series:
@@ -95,15 +96,17 @@ def repeats(points: pd.DataFrame) -> pd.Series:
 
     Columns of the source that are different in every row, such as an index, do not count.
     """
-    codes = []
-    for name in points:
-        code, values = pd.factorize(points[name].map(str))
-        index_like = name not in COLUMNS and len(values) == len(points)
-        if name not in (*UNMEASURED, "excluded") and not index_like:
-            codes.append(code)
-    _, same = np.unique(np.stack(codes), axis=1, return_inverse=True)
+    compared = [name for name in points if name not in (*UNMEASURED, "excluded")]
+    compared = [name for name in compared if name in COLUMNS or points[name].map(str).duplicated().any()]
+    same = alike(points, compared)
     first = points["run"].groupby(same, sort=False).transform("first")
     return first[pd.Series(same, index=points.index).duplicated()]
+
+
+def alike(points: pd.DataFrame, names: list[str]) -> np.ndarray:
+    """Numbers of the groups of rows that are equal in all these columns, whatever they hold: a label may be a dict."""
+    codes = [pd.factorize(points[name].map(str))[0] for name in names]
+    return np.unique(np.stack(codes), axis=1, return_inverse=True)[1]
 
 
 def _ending(point: dict, bad: pd.DataFrame) -> tuple[str, str]:
@@ -113,7 +116,7 @@ def _ending(point: dict, bad: pd.DataFrame) -> tuple[str, str]:
         return state, state + reason
     if state == "planned":
         return "unfinished", "unfinished: not begun"
-    if state != "done" or point["step"] < point["steps"] or point["tokens"] < point["horizon"]:
+    if state != "done" or point["step"] < point["steps"] or point["tokens"] < WHOLE * point["horizon"]:
         return "unfinished", f"unfinished ({state}): last evaluated at {_progress(point)}" + reason
     if np.isnan(point["loss"]):
         return "no loss", "no held-out loss"

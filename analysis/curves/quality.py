@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from analysis.curves.columns import PARAMETERS, some
 from analysis.curves.derive import COUNTED
-from analysis.curves.points import bad_losses, exclusions, in_order, last_points
+from analysis.curves.points import WHOLE, alike, bad_losses, exclusions, in_order, last_points
 
 MISMATCH = 3.0
 """Compute further than this factor from 6ND in every convention of N is flagged."""
@@ -70,7 +70,7 @@ def decaying(curves: pd.DataFrame) -> pd.Series:
     order = in_order(curves, number)
     rows, number = curves.iloc[order].reset_index(drop=True), number[order]
     known = rows["decay_tokens"].notna() & rows["horizon"].notna()
-    inside = (rows["tokens"] > rows["horizon"] - rows["decay_tokens"]) & (rows["tokens"] < rows["horizon"])
+    inside = (rows["tokens"] > rows["horizon"] - rows["decay_tokens"]) & (rows["tokens"] < WHOLE * rows["horizon"])
     falling = rows["learning_rate"] < 0.999 * rows["learning_rate"].groupby(number).cummax()
     before_the_end = pd.Series(number).duplicated(keep="last")
     found = np.empty(len(rows), bool)
@@ -188,10 +188,11 @@ def _snapped(points: pd.DataFrame) -> Iterator[Flag]:
 
 
 def _warmup(points: pd.DataFrame) -> Iterator[Flag]:
-    horizon = points["horizon"].fillna(points["tokens"])
-    part = points["warmup_tokens"] / horizon
-    for run, row, each in points.assign(part=part)[["run", "row", "part"]][part > WARMUP].itertuples(index=False):
-        yield Flag(run, row, "warmup", "note", f"the warmup is {100 * each:.0f} % of the run")
+    percent = (100 * points["warmup_tokens"] / points["horizon"].fillna(points["tokens"])).round()  # of whole updates
+    for index in points.index[percent > 100 * WARMUP]:
+        yield Flag(
+            points["run"][index], points["row"][index], "warmup", "note", f"the warmup is {percent[index]:.0f} % of the run"
+        )
 
 
 def _units(points: pd.DataFrame) -> Iterator[Flag]:
@@ -217,8 +218,8 @@ def _near_duplicates(points: pd.DataFrame) -> Iterator[Flag]:
     good = (np.isfinite(place) & (place > 0)).all(1)
     points, place = points[good], np.log(place[good]) / list(NEAR.values())
     settings = [name for name in points if name in SETTINGS or str(name).startswith("label.")]
-    kept = points.groupby(settings, dropna=False, sort=False).indices.values() if len(points) else ()
-    for members in kept:
+    group = alike(points, settings)
+    for members in (np.flatnonzero(group == each) for each in np.unique(group)):
         for one, other in sorted(cKDTree(place[members]).query_pairs(1.0, p=np.inf)):
             first, second = points.iloc[members[one]], points.iloc[members[other]]
             if not (place[members[one]] == place[members[other]]).all():

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.curves import mapping, record, tensorboard, wandb
+from analysis.curves import mapping, record, tensorboard
 from analysis.curves.columns import filled, missing, some, tidy
 from analysis.curves.derive import derive as derive_columns
 from analysis.curves.files import frame, read_directory, read_file, stem, table_files
@@ -46,8 +46,7 @@ def read(
     columns = columns or {}
     mapping.check(columns)
     table, name = _load(source)
-    table = wandb.unfold(table)
-    tables = [table] if facts is None else [table, wandb.unfold(_load(facts)[0])]
+    tables = [table] if facts is None else [table, _load(facts)[0]]
     for target, given in columns.items():
         if not any(_holds(each, given) for each in tables):
             mapping.map_columns(tables[0], {target: given}, name)  # says what is missing
@@ -64,6 +63,8 @@ def read(
 
 
 def _check_losses(table: pd.DataFrame, name: str) -> None:
+    if table.empty:
+        raise AnalysisError(f"{name}: no rows")
     begun = table[table["row"] > 0]
     if begun.empty or usable(begun["loss"]).any() or begun["train_loss"].notna().any():
         return

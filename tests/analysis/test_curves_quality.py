@@ -76,6 +76,13 @@ def test_a_curve_that_breaks_off(losses: list[float | None], excluded: str) -> N
     assert ("bad loss" in set(curves.flags(table)["kind"])) == (excluded != "" or np.inf in losses)
 
 
+@pytest.mark.parametrize(
+    ("horizon", "excluded"), [(3e7, ""), (3.002e7, ""), (3.1e7, "unfinished (done): last evaluated at 3e+07 of 3.1e+07 tokens")]
+)
+def test_a_horizon_that_was_rounded(horizon: float, excluded: str) -> None:
+    assert curves.final_points(curves.read(_curve([4, 3.5, 3], horizon=horizon)))["excluded"].item() == excluded
+
+
 def test_rows_without_evaluation_are_no_fault_where_the_training_loss_goes_on() -> None:
     table = curves.read(_curve([4, 3.5, None, None], train_loss=3.0))
     assert curves.final_points(table)["excluded"].item() == ""
@@ -111,6 +118,14 @@ def test_near_duplicates_are_noted() -> None:
     assert _flags(_points({}, near)) == [("b", 2, "near-duplicate", "note")]
     assert _flags(_points({}, near | {"loss": 3.0 * 1.002})) == []
     assert _flags(_points({"peak_learning_rate": 1e-3}, near | {"peak_learning_rate": 2e-3})) == []
+
+
+def test_an_axis_of_a_sweep_may_hold_sections() -> None:
+    same = {"parameters": 1e8, "loss": 3.0}
+    rows = _points(*[same | {"label.rung": {"width": width}} for width in (64, 64, 128)])
+    assert list(curves.final_points(curves.read(rows))["excluded"]) == ["", "duplicate of a", ""]
+    near = [each | {"loss": 3.0 + n / 1e6} for n, each in enumerate(rows)]
+    assert [flag[:3] for flag in _flags(near)] == [("b", 2, "near-duplicate")]
 
 
 def test_rows_that_repeat_themselves() -> None:
@@ -186,7 +201,9 @@ def test_rounded_flops_that_tokens_come_from() -> None:
 
 
 def test_a_warmup_longer_than_a_tenth() -> None:
-    rows = _points({"warmup_tokens": 1e8}, {"warmup_tokens": 3e8}, {"warmup_tokens": 3e8, "horizon": 2e9})
+    rows = _points(
+        {"warmup_tokens": 1e8}, {"warmup_tokens": 3e8}, {"warmup_tokens": 3e8, "horizon": 2e9}, {"warmup_tokens": 2.004e8}
+    )
     assert [(flag[0], flag[2]) for flag in _flags(rows)] == [("b", "warmup"), ("c", "warmup")]
     assert _reason(rows, "warmup") == "the warmup is 15 % of the run"
 

@@ -51,6 +51,7 @@ class Interchanged:
 FRAMES = {
     "pandas": FRAME,
     "pandas with an index of its own": FRAME.set_index(pd.Index([7, 3])),
+    "pandas with the runs as index": FRAME.set_index("run"),
     "arrow table": pyarrow.Table.from_pandas(FRAME),
     "arrow interface": Interchanged(),
     "list of dicts": ROWS,
@@ -263,6 +264,9 @@ def test_options_that_are_none(options: list[str], message: str) -> None:
         (LOSS_3, {"derive": ["tokens"]}, "tokens cannot be derived: step x batch_tokens or flops / (6 x parameters) needs"),
         (LOSS_3, {"derive": ["token"]}, "the column 'token' cannot be derived; did you mean 'tokens'?"),
         ({"loss": [3], "tokens": [1, 2]}, {}, "not a table"),
+        ([], {}, "no rows"),
+        (pd.DataFrame([[1, 2]], columns=["loss", "loss"]), {}, "the column 'loss' is there twice"),
+        ({"loss": [pd.Timestamp(0)]}, {}, "column 'loss' should hold numbers"),
         (7, {}, "cannot read curves from a int; give a path, a data frame or a list of dicts"),
     ],
 )

@@ -120,6 +120,13 @@ def test_a_chart_of_weights_and_biases(tmp_path: Path) -> None:
     assert "W&B's count of log calls" in table["derived"].iloc[0]
 
 
+def test_a_directory_of_charts(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(CHART)
+    (tmp_path / "more.csv").write_text(CHART.replace("sun-2", "rain-3"))
+    table = curves.read(tmp_path, columns={"loss": "eval/loss"})
+    assert set(table["run"]) == {"brisk - pond-1", "sun-2", "rain-3"}
+
+
 def test_a_chart_over_another_axis_than_the_step(tmp_path: Path) -> None:
     header = "tokens,a - _step,a - _step__MIN,a - _step__MAX,a - loss,a - loss__MIN,a - loss__MAX\n"
     (tmp_path / "chart.csv").write_text(header + "1000,5,5,5,3,3,3\n")
