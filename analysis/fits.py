@@ -37,7 +37,8 @@ def fit_law(
         seed: of those draws; the fit itself has nothing random.
 
     Raises:
-        AnalysisError: an absent column, values without logarithm, or data that cannot carry the law.
+        AnalysisError: an absent column, or values without logarithm.
+        NotIdentifiedError: data that cannot carry the law.
     """
     columns = {name: (columns or {}).get(name, name) for name in (*law.variables, law.target)}
     points, left_out = counted(points, law, columns)
@@ -50,6 +51,8 @@ def fit_law(
     best = fitting.fit(law, logs, log_values, delta=delta)
     solution, theta = best.solution, best.solution.theta[0]
     free = ~solution.at_bound[0]
+    if free.all():
+        fitting.identify(law, logs, theta)
     drawn = uncertainty.draw(law, logs, log_values, theta, delta, draws, seed)
     rollouts = uncertainty.roll_out(law, logs, log_values, theta, delta, size, drawn, seed)
 
