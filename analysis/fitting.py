@@ -12,7 +12,9 @@ nothing depends on the number of points) by a damped Newton method with the law'
 Shapes: `B` lanes of the batch, `N` points, `P` parameters, `V` variables.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +28,22 @@ TOLERANCE = 1e-13
 CONDITION = 1 / np.sqrt(np.finfo(float).eps)  # of the Jacobian; beyond it its square has no correct digit in float64
 ITERATIONS = 500
 WORKING_SET = 16384  # lanes x points per pass: what stays in the cache
+
+
+class Surface(Protocol):
+    """What `refine` asks of a law."""
+
+    def centre(self, logs: Array) -> Array:
+        """See `Law.centre`."""
+
+    def shift(self, theta: Array, offset: Array) -> Array:
+        """See `Law.shift`."""
+
+    def bounds(self, logs: Array, log_values: Array) -> tuple[Array, Array]:
+        """See `Law.bounds`."""
+
+    def derivatives(self, theta: Array, logs: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """See `Law.derivatives`."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +190,7 @@ def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, 
 
 
 def refine(
-    law: Law,
+    law: Surface,
     logs: Array,
     log_values: Array,
     weights: Array | None,
@@ -209,7 +227,7 @@ def _lanes(log_values: Array, weights: Array | None) -> tuple[Array, Array]:
     return log_values, np.ones_like(log_values) if weights is None else np.atleast_2d(weights).astype(float)
 
 
-def _expand(law: Law, logs: Array, y: Array, weights: Array, theta: Array, delta: float) -> list[Array]:
+def _expand(law: Surface, logs: Array, y: Array, weights: Array, theta: Array, delta: float) -> list[Array]:
     """Objective (B,), gradient (B, P), Hessian (B, P, P), and the squared length (B, P) that each coordinate moves log L."""
     value, slopes, second = law.derivatives(theta, logs)
     residual = value - y
@@ -224,7 +242,7 @@ def _expand(law: Law, logs: Array, y: Array, weights: Array, theta: Array, delta
 
 
 def _newton(
-    law: Law,
+    law: Surface,
     logs: Array,
     y: Array,
     weights: Array,

@@ -1,0 +1,51 @@
+"""What an interval can be asked for: any number that follows from the coordinates of a law."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.laws import Array, Law
+from analysis.laws.jets import Jet, coordinates
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that follows from a law's coordinates.
+
+    Attributes:
+        name: in tables.
+        formula: its coordinate from the P coordinates of the law, arrays or `Jet`s, written as laws are.
+        positive: whether that coordinate is the logarithm of the number.
+    """
+
+    name: str
+    formula: Callable[[Sequence[Any]], Any]
+    positive: bool
+
+    def coordinate(self, theta: Array) -> Array:
+        """At coordinates (..., P) of the law: (...)."""
+        value = self.formula(list(np.moveaxis(theta, -1, 0)[..., None]))
+        return np.broadcast_to(value, (*theta.shape[:-1], 1))[..., 0]
+
+    def value(self, coordinate: Array) -> Array:
+        """The number itself."""
+        return np.exp(coordinate) if self.positive else coordinate
+
+    def gradient(self, theta: Array) -> Array:
+        """Of the coordinate by the law's (B, P), at `theta` (B, P)."""
+        jet: Jet = self.formula(coordinates(theta))
+        return np.broadcast_to(jet.gradient, (*theta.shape, 1))[..., 0]
+
+
+def parameter(law: Law, name: str) -> Quantity:
+    """A parameter of the law."""
+    index = law.names.index(name)
+    return Quantity(name, lambda theta: theta[index], law.parameters[index].kind in ("coefficient", "scale"))
+
+
+def prediction(law: Law, logs: Array) -> Quantity:
+    """The target at one point, the logarithms (V,) of the law's variables."""
+    point = list(np.asarray(logs, float)[:, None])
+    return Quantity(law.target, lambda theta: law.expression(theta, point), True)
