@@ -6,7 +6,7 @@ measures what none of them can know, the error of the law beyond its data.
 
 from analysis.uncertainty.methods import DRAWN, METHODS, default_method, draw, interval, interval_of
 from analysis.uncertainty.problem import Draws, Problem
-from analysis.uncertainty.quantities import Quantity, parameter, prediction
+from analysis.uncertainty.quantities import Quantity, optimal_loss, optimal_parameters, parameter, prediction
 from analysis.uncertainty.rollouts import LAW_ERROR, Rollouts, roll_out
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "draw",
     "interval",
     "interval_of",
+    "optimal_loss",
+    "optimal_parameters",
     "parameter",
     "prediction",
     "roll_out",

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.laws import Array, Law
+from analysis.errors import AnalysisError
+from analysis.laws import Array, Law, jets
 from analysis.laws.jets import Jet, coordinates
 
 
@@ -49,3 +50,23 @@ def prediction(law: Law, logs: Array) -> Quantity:
     """The target at one point, the logarithms (V,) of the law's variables."""
     point = list(np.asarray(logs, float)[:, None])
     return Quantity(law.target, lambda theta: law.expression(theta, point), True)
+
+
+def optimal_parameters(law: Law, budget: float) -> Quantity:
+    """N* of the Chinchilla law at a budget in FLOPs, C = 6 N D (Hoffmann et al. 2022, eq. 4)."""
+    return Quantity("compute-optimal parameters", lambda theta: _optimum(law, theta, budget)[0], True)
+
+
+def optimal_loss(law: Law, budget: float) -> Quantity:
+    """The Chinchilla law's loss at N* and D* of a budget in FLOPs."""
+    return Quantity("compute-optimal loss", lambda theta: law.expression(theta, _optimum(law, theta, budget)), True)
+
+
+def _optimum(law: Law, theta: Sequence[Any], budget: float) -> list[Any]:
+    """Logarithms of N* and D*."""
+    if law.name != "chinchilla":
+        raise AnalysisError(f"no compute-optimal allocation of the {law.name} law; it is known for the chinchilla law")
+    _, a, b, alpha, beta = theta
+    log_nd = np.log(budget / 6)
+    log_n = (jets.log(alpha) + a - jets.log(beta) - b + beta * log_nd) / (alpha + beta)
+    return [log_n, log_nd - log_n]
