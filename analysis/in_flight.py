@@ -27,7 +27,7 @@ BINS = 40
 WINDOW = 0.02  # share of the tokens over which a loss is averaged
 ROLLOUTS = 4
 EARLIEST = 0.6  # the first rollout begins at this share of the last one's tokens
-FEWEST_POINTS = 20
+FEWEST_POINTS = 12
 STEADY = 1.02  # ratio of learning rates that counts as no change
 
 

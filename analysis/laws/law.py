@@ -214,26 +214,33 @@ class SumOfTerms(Law):
         """
         linear = [self.names.index(name) for name in self.coefficients]
         searched = [index for index in range(len(self.parameters)) if index not in linear]
-        ranges = np.array([self._plausible(self.parameters[index], logs, log_values) for index in searched])
         places = spread(len(searched))
-        candidates = np.zeros((len(places), len(self.parameters)))
-        for index, (low, high), values in zip(searched, ranges, places.T, strict=True):
+        # On a grid each coordinate keeps an axis of its own, so that a term is computed once per value of what is in it.
+        axes = np.ix_(*[np.unique(values) for values in places.T]) if len(searched) <= 2 else places.T
+        candidates: list[Array] = [np.zeros(1)] * len(self.parameters)
+        for index, values in zip(searched, axes, strict=True):
+            low, high = self._plausible(self.parameters[index], logs, log_values)
             geometric = self.parameters[index].kind == "exponent"
-            candidates[:, index] = low * (high / low) ** values if geometric else low + (high - low) * values
-        terms = self.terms(list(candidates.T[..., None]), list(logs))
-        basis = np.stack([np.exp(np.broadcast_to(term, (len(places), logs.shape[1]))) for term in terms], 1)  # (K, T, N)
+            candidates[index] = (low * (high / low) ** values if geometric else low + (high - low) * values)[..., None]
+        basis = [np.exp(term) for term in self.terms(candidates, list(logs))]
+        shape = np.broadcast_shapes(*[values.shape[:-1] for values in candidates])
+        pairs = [(first, second) for first in range(len(basis)) for second in range(first + 1)]
         target = np.exp(log_values)
         floor = 1e-3 * target.min(-1)
         chosen = np.empty((len(target), count, len(self.parameters)))
+        gram, right = np.empty((*shape, len(basis), len(basis))), np.empty((*shape, len(basis)))
         for lane in range(len(target)):
-            scaled = basis / target[lane]
-            weighted = scaled * weights[lane]
-            gram, right = weighted @ scaled.swapaxes(1, 2), weighted.sum(2)
-            ridge = 1e-10 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(len(terms))
+            scaled = [each / target[lane] for each in basis]
+            weighted = [each * weights[lane] for each in scaled]
+            for first, second in pairs:
+                gram[..., first, second] = gram[..., second, first] = np.vecdot(weighted[first], scaled[second])
+            for first, each in enumerate(weighted):
+                right[..., first] = each.sum(-1)
+            ridge = 1e-10 * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] * np.eye(len(basis))
             solved = np.maximum(np.linalg.solve(gram + ridge, right[..., None])[..., 0], floor[lane])
-            error = np.einsum("kt,ktu,ku->k", solved, gram, solved) - 2 * (solved * right).sum(1)
-            best = best_of_regions(error, places, count)
-            chosen[lane] = candidates[best]
+            error = np.einsum("...t,...tu,...u", solved, gram, solved) - 2 * (solved * right).sum(-1)
+            best = np.unravel_index(best_of_regions(error.ravel(), places, count), shape)
+            chosen[lane] = np.concatenate([np.broadcast_to(values, (*shape, 1))[best] for values in candidates], -1)
             chosen[lane][:, linear] = np.log(solved[best])
         return chosen
 
@@ -245,7 +252,7 @@ def spread(dimensions: int) -> Array:
     """
     if dimensions <= 2:
         axis = (np.arange(16) + 0.5) / 16
-        return np.stack(np.meshgrid(*[axis] * dimensions), -1).reshape(-1, dimensions)
+        return np.stack(np.meshgrid(*[axis] * dimensions, indexing="ij"), -1).reshape(-1, dimensions)
     golden = 2.0
     for _ in range(60):
         golden = (1.0 + golden) ** (1.0 / (dimensions + 1))

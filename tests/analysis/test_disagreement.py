@@ -46,7 +46,7 @@ def test_procedures_that_miss_each_other_are_named() -> None:
     found = compare(WORLD.isoflops(random, BUDGETS), [1e23], TOTAL, curves=curves, draws=100)
     verdict = found.verdicts.set_index("quantity").loc["a"]
     assert not verdict["agree"]
-    first = found.table.set_index(["procedure", "quantity"]).loc[("approach 1", "a")].iloc[0]
+    first = found.table.set_index(["procedure", "quantity"]).loc[("approach 1", "a")]
     assert first["value"] == pytest.approx(0.4, abs=0.01)
     assert f"approach 1 ({first['low']:.4g} to {first['high']:.4g}) and approach 3 (0.5" in verdict["verdict"]
     assert verdict["verdict"].endswith("do not overlap")
