@@ -110,13 +110,13 @@ class M4(SumOfTerms):
 def _logit(z: Any, alpha: Any) -> Any:
     """The u that solves log w - alpha log(1 - w) = z for w = 1 / (1 + e^-u), of arrays or jets.
 
-    Newton's method finds the value: the left side is convex or concave in u, so that it converges from anywhere.
-    Two more steps in the arithmetic of jets then carry the derivatives, of which each step makes one more order exact.
+    Newton's method finds the value: the left side, u + (alpha - 1) log(1 + e^u), is convex or concave, so that it
+    converges from anywhere. Two more steps in the arithmetic of jets then carry the derivatives: each makes one more
+    order of them exact.
     """
 
     def newton(u: Any, z: Any, alpha: Any) -> Any:
-        left = alpha * jets.softplus(u) - jets.softplus(-u)
-        return u - (left - z) / (alpha * jets.expit(u) + jets.expit(-u))
+        return u - (u + (alpha - 1.0) * jets.softplus(u) - z) / (1.0 + (alpha - 1.0) * jets.expit(u))
 
     level, power = (x.value if isinstance(x, Jet) else x for x in (z, alpha))
     u = np.where(level < 0, level, level / power)
