@@ -60,8 +60,7 @@ def exponents(case: Case) -> Iterator[Finding]:
     columns = [fit.form.names.index(name) for name in names]
     spread = fit.draws[:, columns].std(0) if columns else np.empty(0)
     if len(columns) >= 2 and (spread > 0).all():
-        correlation = np.corrcoef(fit.draws[:, columns].T)
-        np.fill_diagonal(correlation, 0.0)
+        correlation = np.atleast_2d(np.corrcoef(fit.draws[:, columns].T)) - np.eye(len(columns))
         first, second = np.unravel_index(np.abs(correlation).argmax(), correlation.shape)
         most = float(correlation[first, second])
         if abs(most) > CORRELATION:

@@ -28,7 +28,7 @@ def moves(case: Case, thetas: Array) -> tuple[Array, list[str]]:
     fit, law = case.fit, case.fit.form
     largest = case.logs[:, [case.sizes.argmax()]]
     ahead = largest + np.log(AHEAD) / len(largest)
-    low, high = uncertainty.interval(law.log_value(fit.draws, ahead)[:, 0], fit.level)
+    low, high = (float(end) for end in uncertainty.interval(law.log_value(fit.draws, ahead)[:, 0], fit.level))
     shifts = [(law.log_value(thetas, ahead) - law.log_value(fit.theta, ahead))[:, 0] / half(low, high)]
     names = [f"the forecast at {AHEAD:g} times the largest {law.size[0]}"]
     for index, each in enumerate(law.parameters):
