@@ -9,26 +9,22 @@ G / (G - P), which assumes no noise of one size and no independence within a run
 import numpy as np
 from scipy import stats
 
-from analysis.errors import AnalysisError
 from analysis.laws import Array
-from analysis.penalties import Penalty
 from analysis.uncertainty.problem import Draws, Problem
 from analysis.uncertainty.quantities import Quantity
 
 
 def covariance(problem: Problem) -> Array:
     """Of the coordinates at the optimum (P, P); along directions that the points do not show it is zero."""
-    penalty = problem.delta if isinstance(problem.delta, Penalty) else Penalty(problem.delta)
-    if penalty.raw or penalty.over != 1:
-        raise AnalysisError(f"the delta method is that of Huber losses of log residuals, not of a {penalty}")
     jacobian = problem.jacobian(problem.theta)
     width = np.linalg.norm(jacobian, axis=1)
     width = np.where(width > 0, width, 1.0)
     scaled = jacobian / width[:, None]
     bread = np.linalg.pinv(scaled @ scaled.T, rcond=1e-14, hermitian=True)
-    inside, square = huber_moments(penalty.delta / problem.noise_level)
+    inside, square = huber_moments(problem.penalty.delta / problem.noise_level)
     if problem.clustered:
-        pull = penalty(problem.law.log_value(problem.theta, problem.logs), problem.log_values)[1]
+        delta = problem.penalty.delta
+        pull = np.clip(problem.law.log_value(problem.theta, problem.logs) - problem.log_values, -delta, delta)
         scores = np.zeros((len(scaled), problem.clusters))
         np.add.at(scores.T, problem.runs, (scaled * pull).T)
         meat = scores @ scores.T * problem.clusters / problem.freedom
