@@ -19,7 +19,7 @@ from scipy import stats
 from analysis import fitting
 from analysis.conventions import Array
 from analysis.errors import AnalysisError
-from analysis.frontier import FrontierLoss
+from analysis.laws import M2
 from analysis.penalties import NEVER
 
 TAIL = 0.4  # the continuation is fitted from this share of the tokens seen on: earlier ones belong to a faster fall
@@ -171,7 +171,7 @@ def _continue(seen: pd.DataFrame, tokens: float) -> float:
     log_d, log_loss = np.log(tail["tokens"].to_numpy()), np.log(tail["loss"].to_numpy())
     bins = np.floor((log_d - log_d[0]) / (log_d[-1] - log_d[0] + 1e-12) * BINS)
     binned = pd.DataFrame({"d": log_d, "loss": log_loss}).groupby(bins).mean()
-    law = FrontierLoss()
+    law = M2()
     theta = fitting.fit(law, binned["d"].to_numpy()[None], binned["loss"].to_numpy(), delta=NEVER).solution.theta[0]
     return float(law.log_value(theta, np.log([[tokens]]))[0])
 
