@@ -274,6 +274,7 @@ def test_options_that_are_none(options: list[str], message: str) -> None:
         (LOSS_3, {"derive": ["tokens"]}, "tokens cannot be derived: step x batch_tokens or flops / (6 x parameters) needs"),
         (LOSS_3, {"derive": ["token"]}, "the column 'token' cannot be derived; did you mean 'tokens'?"),
         ({"loss": [3], "tokens": [1, 2]}, {}, "not a table"),
+        ({"loss": [None, np.nan]}, {}, "the column 'loss' is empty in all 2 rows"),
         ([], {}, "no rows"),
         (pd.DataFrame([[1, 2]], columns=["loss", "loss"]), {}, "the column 'loss' is there twice"),
         ({"loss": [pd.Timestamp(0)]}, {}, "column 'loss' should hold numbers"),
