@@ -53,7 +53,8 @@ def roll_out(
     its variance in the simulations. Sizes within 1 % are one: the runs of a budget differ by rounding, and a drift over
     that distance would be any number.
     """
-    size = np.exp(np.log(size).round(2))
+    budgets, budget = np.unique(np.log(size).round(2), return_inverse=True)
+    size = np.array([size[budget == each].max() for each in range(len(budgets))])[budget]
     cutoffs = [cutoff for cutoff in np.unique(size)[:-1] if fitting.carries(law, logs[:, size <= cutoff])]
     if not cutoffs:
         return Rollouts(np.empty(0), np.empty(0), 1.0, 0.0, np.inf)
