@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
-from scaling.config import MeshConfig, ModelConfig, RunConfig, build, override
+from scaling.config import MeshConfig, ModelConfig, ProgramConfig, RunConfig, build, override
 from scaling.errors import ScalingError
 from scaling.models.shapes import FAMILIES
 from scaling.models.transformer import Transformer
@@ -43,7 +43,7 @@ def _batches(steps):
 
 
 def _train(config, mesh, steps=20):
-    program = make_program(config.model, 64, 40, mesh)
+    program = make_program(config.model, 64, 40, ProgramConfig(mesh=mesh))
     hyper = hyperparameters(config)
     state = program.initialise(hyper, jnp.uint32(config.seed))
     losses = []
@@ -97,7 +97,7 @@ def test_adams_moments_are_split_like_their_parameters(mesh):
 def test_one_step_is_optax_adamw_on_the_gradient_of_the_mean_cross_entropy():
     """Held against the same step written with flax's and optax's own parts."""
     config = _config("schedule.warmup_tokens=0", "schedule.kind=constant", "optimizer.epsilon=1e-4")
-    program = make_program(config.model, 64, 40, MeshConfig())
+    program = make_program(config.model, 64, 40, ProgramConfig())
     hyper = hyperparameters(config)
     tokens_BxL1 = _batches(1)[0]
     before = jax.device_get(program.initialise(hyper, jnp.uint32(0)))
@@ -158,7 +158,7 @@ def test_schedules_are_those_of_optax(kind):
 
 def test_the_sum_of_a_masked_evaluation_is_the_plain_cross_entropy():
     config = _config()
-    program = make_program(config.model, 64, 40, MeshConfig())
+    program = make_program(config.model, 64, 40, ProgramConfig())
     parameters = program.initialise(hyperparameters(config), jnp.uint32(0)).parameters
     tokens_BxL1 = _batches(1)[0]
     model = Transformer(config.model, 64, 40, rngs=nnx.Rngs(jax.random.key(jnp.uint32(0))))
@@ -188,7 +188,7 @@ def test_every_parameter_has_one_placement_rule_and_one_of_weight_decay(extra):
 
 
 def test_an_uncovered_parameter_is_an_error_that_names_it():
-    mesh = make_program(_config().model, 64, 40, MeshConfig()).mesh
+    mesh = make_program(_config().model, 64, 40, ProgramConfig()).mesh
     with pytest.raises(ScalingError, match="0 rules match the parameter memory/kernel"):
         parameter_shardings(mesh, {"memory": {"kernel": jnp.zeros((2, 2))}})
 
@@ -196,20 +196,20 @@ def test_an_uncovered_parameter_is_an_error_that_names_it():
 @pytest.mark.parametrize(
     ("mesh", "message"),
     [
-        ({"data": 16}, "needs 16 devices, and this machine has 8"),
+        ({"data": 16}, "needs 16 devices, and there are 8"),
         ({"tensor": 3}, "model.heads 4 is not divisible by execution.mesh.tensor 3"),
         ({"fsdp": 5}, "model.width 32 is not divisible by execution.mesh.fsdp 5"),
     ],
 )
 def test_a_mesh_that_does_not_fit_is_one_clear_line(mesh, message):
     with pytest.raises(ScalingError, match=message):
-        make_program(_config().model, 64, 40, MeshConfig(**mesh))
+        make_program(_config().model, 64, 40, ProgramConfig(mesh=MeshConfig(**mesh)))
 
 
 def test_z_loss_is_minimised_and_not_recorded():
     """One step against the same step on a loss written out here; the loss that is recorded is the cross entropy alone."""
     config = _config("model.z_loss=0.5", "schedule.warmup_tokens=0")
-    program = make_program(config.model, 64, 40, MeshConfig())
+    program = make_program(config.model, 64, 40, ProgramConfig())
     hyper = hyperparameters(config)
     state = program.initialise(hyper, jnp.uint32(0))
     tokens_BxL1 = _batches(1)[0]
