@@ -10,6 +10,8 @@ import typer
 from scaling.errors import Exit, ScalingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     from rich.console import Console
 
@@ -23,14 +25,28 @@ Runs = Annotated[Path, typer.Option(help="where run directories are kept")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory, runs/NAME/ID")]
 SweepPath = Annotated[Path, typer.Argument(metavar="PATH", help="a sweep's directory, runs/NAME")]
 
+Distributed = Annotated[
+    bool, typer.Option("--distributed", help="be one process of a run on several: of a Slurm step, Kubernetes job or TPU slice")
+]
+Coordinator = Annotated[
+    str | None, typer.Option(envvar="JAX_COORDINATOR_ADDRESS", help="HOST:PORT of the first process, where none of these is")
+]
+Processes = Annotated[int | None, typer.Option(min=1, envvar="JAX_NUM_PROCESSES", help="how many, with --coordinator")]
+ProcessId = Annotated[int | None, typer.Option(min=0, envvar="JAX_PROCESS_ID", help="which one, from 0, with --coordinator")]
+
 
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a run's YAML file, or a run directory to go on with")],
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
+    distributed: Distributed = False,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process_id: ProcessId = None,
 ) -> None:
     """Train one run; the same command again goes on where it stopped."""
+    stop = _stop(None, distributed, coordinator, processes, process_id)
     from scaling.config import RunConfig, build, override, read_yaml
     from scaling.data.prepare import prepare
     from scaling.record import RunDirectory
@@ -49,12 +65,16 @@ def train(
         )
     path = config if recorded else runs / config.stem / specification.run_id
 
-    from scaling.training.attempt import StopSignal, attempt
+    from scaling.training.attempt import attempt
+    from scaling.training.processes import is_first
 
-    _console().print(f"run {specification.run_id} in {path}", highlight=False)
-    code = attempt(path, specification, dataset, StopSignal())
+    if is_first():
+        _console().print(f"run {specification.run_id} in {path}", highlight=False)
+    code = attempt(path, specification, dataset, stop)
     if code is None:
         raise ScalingError(f"another worker is training {path}; `scaling status` shows its sweep")
+    if not is_first():
+        _leave(code)
     status = RunDirectory(path).status
     if code is Exit.USAGE:
         raise ScalingError(status["reason"])
@@ -107,13 +127,18 @@ def work(
     role: Annotated[str, typer.Option(help="fit or holdout")] = "fit",
     cores: Annotated[str, typer.Option(help="CPU cores to keep to, such as 0,1")] = "",
     launcher: Annotated[int | None, typer.Option(help="stop when this parent process is gone")] = None,
+    distributed: Distributed = False,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process_id: ProcessId = None,
 ) -> None:
     """Claim and train the free cells of a planned sweep, one after another in this process."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})  # before jax makes its threads
+    stop = _stop(launcher, distributed, coordinator, processes, process_id)
     from scaling.sweeps.worker import work
 
-    _leave(work(path, role, launcher))
+    _leave(work(path, role, stop))
 
 
 @app.command()
@@ -262,10 +287,28 @@ def main() -> NoReturn:
     sys.exit(Exit.DONE)
 
 
+def _stop(
+    launcher: int | None, distributed: bool, coordinator: str | None, processes: int | None, process_id: int | None
+) -> "Callable[[], bool]":
+    """What tells this process to save and go; it has joined the others of its run, where there are any."""
+    if distributed or coordinator or processes or process_id is not None:
+        from scaling.training.processes import AgreedStop, join
+
+        join(coordinator, processes, process_id)
+        return AgreedStop()
+    from scaling.training.attempt import StopSignal
+
+    return StopSignal(launcher)
+
+
 def _leave(code: int) -> NoReturn:
     """End now: Orbax's threads would wait five minutes for the signal of a save that failed."""
     sys.stdout.flush()
     sys.stderr.flush()
+    if code in (Exit.DONE, Exit.SAVED, Exit.DIVERGED):  # where all processes of a run end alike
+        from scaling.training.processes import leave
+
+        leave()
     os._exit(code)
 
 
