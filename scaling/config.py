@@ -184,11 +184,11 @@ class ProgramConfig(Section):
 
     mesh: MeshConfig = MeshConfig()
     micro_batch: Count | None = None
-    """Sequences whose gradient is computed at once, over all devices; gradients of a batch's micro-batches are averaged."""
+    """Sequences whose gradient is computed at once, over all devices; null for a whole batch, or half of it on one CPU."""
     remat: Literal["none", "dots", "dots_without_batch", "full"] = "none"
     """What of a block's forward pass is kept for its backward pass: all, products of matrices, of weights alone, its input."""
     scan_layers: bool = False
-    """Compile one block and loop over it: a shorter compilation, for one more copy of parameters and gradients in memory."""
+    """Loop over one block's program instead of writing out every layer's; parameters are stacked, a copy, inside each step."""
     loss_chunk: Count | None = None
     """Positions of each sequence whose logits are in memory at once; null for as many as fit into 256 MiB of a device."""
     attention: Literal["auto", "xla", "cudnn", "splash"] = "auto"

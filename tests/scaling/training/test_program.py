@@ -1,4 +1,4 @@
-"""The compiled step: the same curve on every mesh, traced hyperparameters, and where the state lives."""
+"""The compiled step: traced hyperparameters, and where the state lives."""
 
 import jax
 import jax.numpy as jnp
@@ -53,35 +53,14 @@ def _train(config, mesh, steps=20):
     return np.array(losses), state, program
 
 
-@pytest.fixture(scope="module", params=["llama", "gpt2"])
-def reference(request):
-    config = _config(f"model.family={request.param}")
-    losses, _, _ = _train(config, MeshConfig())
-    return config, losses
-
-
-@pytest.mark.parametrize("mesh", MESHES[1:], ids=lambda mesh: f"{mesh.data}x{mesh.fsdp}x{mesh.tensor}")
-def test_the_curve_is_the_same_on_every_mesh(reference, mesh):
-    config, expected = reference
-    losses, _, _ = _train(config, mesh)
-    np.testing.assert_allclose(losses, expected, rtol=1e-5)
-
-
-def test_the_curve_of_a_mixture_of_experts_is_the_same_on_a_mesh():
-    config = _config("model.layers=1", "model.experts=4", "model.experts_per_token=2", "model.balance_loss=0.01")
-    expected, _, _ = _train(config, MeshConfig(), steps=8)
-    losses, _, _ = _train(config, MESHES[-1], steps=8)
-    np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    assert losses[-1] < losses[0]
-
-
-def test_training_learns(reference):
-    _, losses = reference
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_training_learns(family):
+    losses, _, _ = _train(_config(f"model.family={family}"), MeshConfig())
     assert losses[0] == pytest.approx(np.log(64), abs=0.2)
     assert losses[-1] < 0.75 * losses[0]
 
 
-@pytest.mark.parametrize("mesh", MESHES[1:], ids=lambda mesh: f"{mesh.data}x{mesh.fsdp}x{mesh.tensor}")
+@pytest.mark.parametrize("mesh", MESHES[1:], ids=str)
 def test_adams_moments_are_split_like_their_parameters(mesh):
     _, state, program = _train(_config(), mesh, steps=1)
     adam = state.optimizer[1]
@@ -133,7 +112,14 @@ def test_runs_of_a_shape_share_one_compiled_step():
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, *_, **__: compiled.append(event) if event == "/jax/core/compile/backend_compile_duration" else None
     )
-    changes = ("seed=3", "optimizer.learning_rate=1e-3", "schedule.kind=wsd", "training.tokens=99999", "optimizer.beta2=0.99")
+    changes = (
+        "model.z_loss=0.1",
+        "seed=3",
+        "optimizer.learning_rate=1e-3",
+        "schedule.kind=wsd",
+        "training.tokens=99999",
+        "optimizer.beta2=0.99",
+    )
     _train(_config(*changes), MeshConfig(), steps=2)
     assert compiled == []
     jax.jit(lambda x: x + 1)(jnp.arange(3))
@@ -197,6 +183,8 @@ def test_an_uncovered_parameter_is_an_error_that_names_it():
     ("mesh", "message"),
     [
         ({"data": 16}, "needs 16 devices, and there are 8"),
+        ({"replica": 2, "fsdp": 8}, "execution.mesh replica 2 x fsdp 8 needs 16 devices"),
+        ({"expert": 2}, "model.experts 1 is not divisible by execution.mesh.expert 2"),
         ({"tensor": 3}, "model.heads 4 is not divisible by execution.mesh.tensor 3"),
         ({"fsdp": 5}, "model.width 32 is not divisible by execution.mesh.fsdp 5"),
     ],
