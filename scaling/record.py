@@ -83,3 +83,19 @@ class RunDirectory:
         temporary = self.curve_path.with_name(".curve.jsonl")
         temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         temporary.replace(self.curve_path)
+
+
+class FollowedRun(RunDirectory):
+    """The record as the other processes of a run on several have it: the first one writes it, they only read."""
+
+    def create(self, specification: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def update_status(self, **changes: Any) -> None:
+        """Nothing."""
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def truncate(self, step: int) -> None:
+        """Nothing."""

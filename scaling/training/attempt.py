@@ -16,9 +16,10 @@ import jax
 
 from scaling.data.prepare import Dataset
 from scaling.errors import Exit, ScalingError
-from scaling.lease import claim
-from scaling.record import RunDirectory, now, write_json
+from scaling.lease import Lease, claim
+from scaling.record import FollowedRun, RunDirectory, now, write_json
 from scaling.specification import Specification
+from scaling.training import processes
 from scaling.training.loop import train
 
 
@@ -45,9 +46,16 @@ def attempt(path: Path, specification: Specification, dataset: Dataset, should_s
 
     Every way to end leaves a status: done, diverged, saved, or failed with a one-line reason (its traceback goes to the log).
     """
-    directory = RunDirectory(path)
-    lease = claim(path, on_loss=lambda: os._exit(Exit.SAVED))
-    if lease is None:
+    directory = RunDirectory(path) if processes.is_first() else FollowedRun(path)
+    lease: Lease | None = None
+
+    def claimed() -> int:
+        nonlocal lease
+        lease = claim(path, on_loss=lambda: os._exit(Exit.SAVED))
+        return lease.attempt if lease else 0
+
+    number = processes.decide(claimed)
+    if not number:
         return None
     try:
         state = directory.status["state"]
@@ -55,16 +63,18 @@ def attempt(path: Path, specification: Specification, dataset: Dataset, should_s
             return Exit.DONE if state == "done" else Exit.DIVERGED
         directory.create(specification.record())
         _keep_compiled_programs(Path(specification.config.execution.cache_directory) / "jax")
-        write_json(path / "environment.json", _environment(specification, lease.attempt))
-        return train(directory, specification, dataset, lease.attempt, should_stop)
+        if processes.is_first():
+            write_json(path / "environment.json", _environment(specification, number))
+        return train(directory, specification, dataset, number, should_stop)
     except Exception as error:
         code, reason = _classify(error)
         if code is not Exit.USAGE:  # a user's mistake is its one line; anything else leaves its trace in the log
             traceback.print_exc()
-        directory.update_status(state="failed", attempt=lease.attempt, reason=reason)
+        directory.update_status(state="failed", attempt=number, reason=reason)
         return code
     finally:
-        lease.release()
+        if lease:
+            lease.release()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from scaling.data.prepare import Dataset
 from scaling.errors import Exit
 from scaling.record import RunDirectory
 from scaling.specification import Specification
+from scaling.training import processes
 from scaling.training.checkpoints import Checkpoints
 from scaling.training.mirror import Mirror
 from scaling.training.optimizer import hyperparameters
@@ -50,7 +51,7 @@ class _Training:
         config, facts = specification.config, specification.facts
         self.config, self.steps = config, config.steps
         length = config.data.sequence_length
-        self.program: Program = make_program(config.model, facts["vocabulary"], length, config.execution.mesh)
+        self.program: Program = make_program(config.model, facts["vocabulary"], length, config.execution.program)
         self.batches = Batches(dataset.train, length, config.batch_size, config.seed)
         self.validation = dataset.held_out
         self.hyper = hyperparameters(config)
@@ -66,12 +67,12 @@ class _Training:
             state="running", step=start, steps=self.steps, attempt=self.attempt, reason=None, tokens_per_second=None
         )
         self.begun = self.saved = self.row_time = time.perf_counter()
-        self.mirror = Mirror(self.directory, start)
+        self.mirror = Mirror(self.directory, start, write=processes.is_first())
         waiting: _Row | None = None
         losses: list[jax.Array] = []
         try:
             for step in range(start, self.steps):
-                tokens_BxL1 = jax.device_put(self.batches.at(step), self.program.batch_sharding)
+                tokens_BxL1 = self._batch(step)
                 state, metrics = self.program.step(state, tokens_BxL1, self.hyper)
                 losses.append(metrics.loss)
                 done = step + 1
@@ -114,17 +115,24 @@ class _Training:
         return done % self.config.execution.log_every == 0 or done in self.evaluate_after or done == self.steps
 
     def _wants_checkpoint(self, done: int) -> bool:
-        return time.perf_counter() - self.saved > self.config.execution.checkpoint_every_seconds
+        if processes.several() and not self._is_logged(done):  # the clocks differ: the first process's counts, now and then
+            return False
+        return bool(processes.decide(lambda: time.perf_counter() - self.saved > self.config.execution.checkpoint_every_seconds))
+
+    def _batch(self, step: int) -> jax.Array:
+        shape = (self.config.batch_size, self.config.data.sequence_length + 1)
+        return processes.place(lambda start, stop: self.batches.rows(step, start, stop), shape, self.program.batch_sharding)
 
     def _start_evaluation(self, state: State) -> Callable[[], float]:
         """Dispatch the held-out loss of the present parameters; the returned function waits for it. Nats per token."""
-        window_WxL1, size = self.validation.window_WxL1, self.config.batch_size
+        window_WxL1, size = self.validation.window_WxL1, self.config.micro_batch
         sums = []
         for first in range(0, len(window_WxL1), size):
             rows = window_WxL1[first : first + size]
             padded_BxL1 = np.pad(rows, ((0, size - len(rows)), (0, 0)))
             weights_B = (np.arange(size) < len(rows)).astype(np.float32)
-            sums.append(self.program.evaluate(state.parameters, padded_BxL1, weights_B))
+            placed = (processes.place_array(each, self.program.batch_sharding) for each in (padded_BxL1, weights_B))
+            sums.append(self.program.evaluate(state.parameters, *placed))
         return lambda: float(np.sum([float(each) for each in sums], dtype=np.float64)) / self.validation.tokens
 
     def _write(self, row: _Row) -> bool:
@@ -148,6 +156,7 @@ class _Training:
             "bits_per_byte": None if loss is None else self.validation.bits_per_byte(loss),
             "learning_rate": float(row.metrics.learning_rate),
             "gradient_norm": float(row.metrics.gradient_norm),
+            **_noise_columns(row.metrics),
             "seconds": elapsed,
         }
         self.directory.append(columns)
@@ -166,3 +175,12 @@ class _Training:
 
     def _finish(self, state: str, step: int, reason: str | None = None) -> None:
         self.directory.update_status(state=state, step=step, reason=reason, seconds=self._seconds())
+
+
+def _noise_columns(metrics: Metrics) -> dict[str, float | None]:
+    noise = metrics.noise
+    return {
+        "gradient_noise_scale": None if metrics.noise_scale is None else float(metrics.noise_scale),
+        "gradient_squared_norm": None if noise is None else float(noise.squared_norm),
+        "gradient_covariance_trace": None if noise is None else float(noise.covariance_trace),
+    }

@@ -8,10 +8,14 @@ from scaling.record import RunDirectory
 
 
 class Mirror:
-    """Writes curve rows as scalars. A resumed run hides what it will write again (`purge_step`)."""
+    """Writes curve rows as scalars. A resumed run hides what it will write again (`purge_step`).
 
-    def __init__(self, directory: RunDirectory, start: int):
-        self._writer = SummaryWriter(str(directory.path / "tensorboard"), purge_step=start + 1, flush_secs=30)
+    Without `write` it does nothing.
+    """
+
+    def __init__(self, directory: RunDirectory, start: int, write: bool = True):
+        path = str(directory.path / "tensorboard")
+        self._writer = SummaryWriter(path, purge_step=start + 1, flush_secs=30, write_to_disk=write)
 
     def write(self, row: dict[str, Any]) -> None:
         """Add every number of the row at its step."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import nnx
 
-from scaling.config import MeshConfig, RunConfig, build
+from scaling.config import ProgramConfig, RunConfig, build
 from scaling.data.prepare import prepare
 from scaling.data.tokenizers import Tokenizer, make_tokenizer
 from scaling.errors import ScalingError
@@ -61,7 +61,7 @@ def load_trained(path: Path) -> Trained:
     config = build(RunConfig, record["config"])
     if not (path / "checkpoints").is_dir():
         raise ScalingError(f"{path} has no checkpoint yet; its run is {RunDirectory(path).status['state']}")
-    program = make_program(config.model, record["facts"]["vocabulary"], config.data.sequence_length, MeshConfig())
+    program = make_program(config.model, record["facts"]["vocabulary"], config.data.sequence_length, ProgramConfig())
     checkpoints = Checkpoints(path / "checkpoints")
     restored = checkpoints.restore(program.abstract_state)
     checkpoints.close()
