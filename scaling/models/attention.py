@@ -63,9 +63,8 @@ class Attention(nnx.Module):
         if memory is not None:
             k_BxMxGxK = jax.lax.dynamic_update_slice_in_dim(memory.k_BxMxGxK, k_BxMxGxK, start, axis=1)
             v_BxMxGxK = jax.lax.dynamic_update_slice_in_dim(memory.v_BxMxGxK, v_BxMxGxK, start, axis=1)
-        out_BxLxHxK = attend(
-            q_BxLxHxK, k_BxMxGxK, v_BxMxGxK, position_L, scale=config.attention_scale, cap=config.attention_cap
-        )
+        scale = config.rules.attention_scale if config.attention_scale is None else config.attention_scale
+        out_BxLxHxK = attend(q_BxLxHxK, k_BxMxGxK, v_BxMxGxK, position_L, scale=scale, cap=config.attention_cap)
         return self.output(out_BxLxHxK.reshape(batch, length, -1)), Memory(k_BxMxGxK, v_BxMxGxK)
 
 

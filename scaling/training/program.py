@@ -13,8 +13,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from scaling.config import MeshConfig, ModelConfig
 from scaling.models.transformer import Transformer
+from scaling.optimization import ADAMW, Structure
 from scaling.training.mesh import BATCH, check_divisible, make_mesh, parameter_shardings
-from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer
+from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer, no_hyperparameters
 
 Array = jax.Array
 
@@ -53,8 +54,10 @@ class Program:
 
 
 @functools.cache
-def make_program(model: ModelConfig, vocabulary: int, sequence_length: int, mesh_config: MeshConfig) -> Program:
-    """The program of a model shape on a mesh; made once in a process, compiled at its first call."""
+def make_program(
+    model: ModelConfig, vocabulary: int, sequence_length: int, mesh_config: MeshConfig, optimizer: Structure = ADAMW
+) -> Program:
+    """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call."""
     check_divisible(mesh_config, model, vocabulary)
     mesh = make_mesh(mesh_config)
     graph = nnx.graphdef(nnx.eval_shape(lambda: Transformer(model, vocabulary, sequence_length, rngs=nnx.Rngs(0))))
@@ -63,7 +66,7 @@ def make_program(model: ModelConfig, vocabulary: int, sequence_length: int, mesh
         transformer = Transformer(model, vocabulary, sequence_length, rngs=nnx.Rngs(jax.random.key(seed)))
         parameters = nnx.to_pure_dict(nnx.state(transformer, nnx.Param))
         step = jnp.int32(0)
-        return State(parameters, make_optimizer(hyper, step).init(parameters), step)
+        return State(parameters, make_optimizer(optimizer, model.rules, hyper, step).init(parameters), step)
 
     def losses(parameters: Any, tokens_BxL1: Array) -> tuple[Array, Array]:
         """The cross entropy of each token [B, L], and what is minimised beside its mean."""
@@ -81,8 +84,8 @@ def make_program(model: ModelConfig, vocabulary: int, sequence_length: int, mesh
 
     def step(state: State, tokens_BxL1: Array, hyper: Hyperparameters) -> tuple[State, Metrics]:
         (_, loss), gradients = jax.value_and_grad(objective, has_aux=True)(state.parameters, tokens_BxL1)
-        optimizer = make_optimizer(hyper, state.step)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
+        transformation = make_optimizer(optimizer, model.rules, hyper, state.step)
+        updates, optimizer_state = transformation.update(gradients, state.optimizer, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
         metrics = Metrics(loss, optax.tree.norm(gradients), learning_rate(hyper, state.step))
         return State(parameters, optimizer_state, state.step + 1), metrics
@@ -91,7 +94,7 @@ def make_program(model: ModelConfig, vocabulary: int, sequence_length: int, mesh
         losses_BxL, _ = losses(parameters, tokens_BxL1)
         return (losses_BxL.sum(axis=1) * weights_B).sum()
 
-    abstract = jax.eval_shape(initialise, Hyperparameters(*[jnp.float32(0)] * len(Hyperparameters._fields)), jnp.uint32(0))
+    abstract = jax.eval_shape(initialise, no_hyperparameters(optimizer), jnp.uint32(0))
     state_shardings = _state_shardings(mesh, abstract)
     replicated, batch = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, BATCH)
     return Program(
@@ -112,12 +115,16 @@ def make_program(model: ModelConfig, vocabulary: int, sequence_length: int, mesh
 
 
 def _state_shardings(mesh: Mesh, state: State) -> State:
-    """Parameters by the table; what the optimizer keeps of a parameter like the parameter; counters on every device."""
+    """Parameters by the table; what the optimizer keeps of a parameter and in its shape like the parameter; all else,
+    counters and sums over rows and columns (Adafactor), on every device.
+    """
     parameters = parameter_shardings(mesh, state.parameters)
+    shapes = {path: leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(state.parameters)}
     of_path = dict(jax.tree_util.tree_leaves_with_path(parameters))
     replicated = NamedSharding(mesh, PartitionSpec())
 
-    def sharding(path: tuple[Any, ...], _leaf: Any) -> NamedSharding:
-        return next((of_path[path[start:]] for start in range(len(path)) if path[start:] in of_path), replicated)
+    def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        endings = (path[start:] for start in range(len(path)))
+        return next((of_path[each] for each in endings if shapes.get(each) == leaf.shape), replicated)
 
     return State(parameters, jax.tree_util.tree_map_with_path(sharding, state.optimizer), replicated)
