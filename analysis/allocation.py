@@ -48,7 +48,7 @@ def compute_optimal(fit: Fit, budgets: Array | list[float]) -> pd.DataFrame:
     ):
         low, high = uncertainty.interval(draws, fit.level)
         columns |= {name: np.exp(value), f"{name}_low": np.exp(low), f"{name}_high": np.exp(high)}
-    return pd.DataFrame(columns).assign(extrapolation=budgets / fit.origin.ranges["flops"][1])
+    return pd.DataFrame(columns).assign(extrapolation=budgets / fit.largest)
 
 
 def _optimum(theta: Array, budgets: Array) -> tuple[Array, Array]:

@@ -12,19 +12,38 @@ nothing depends on the number of points) by a damped Newton method with the law'
 Shapes: `B` lanes of the batch, `N` points, `P` parameters, `V` variables.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, NotIdentifiedError
 from analysis.laws import Array, Law
 
 DELTA = 1e-3
 STARTS = 8
 CONTINUATION = (100.0, 10.0, 3.0, 1.0)
 TOLERANCE = 1e-13
+CONDITION = 1 / np.sqrt(np.finfo(float).eps)  # of the Jacobian; beyond it its square has no correct digit in float64
 ITERATIONS = 500
 WORKING_SET = 16384  # lanes x points per pass: what stays in the cache
+
+
+class Surface(Protocol):
+    """What `refine` asks of a law."""
+
+    def centre(self, logs: Array) -> Array:
+        """See `Law.centre`."""
+
+    def shift(self, theta: Array, offset: Array) -> Array:
+        """See `Law.shift`."""
+
+    def bounds(self, logs: Array, log_values: Array) -> tuple[Array, Array]:
+        """See `Law.bounds`."""
+
+    def derivatives(self, theta: Array, logs: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """See `Law.derivatives`."""
 
 
 @dataclass(frozen=True)
@@ -65,59 +84,104 @@ class Best:
     share_of_starts: Array
 
 
-def check(law: Law, variables: Array, losses: Array, names: list[str]) -> None:
-    """Refuse data that cannot carry the law: `variables` (V, N), `losses` (N,), `names` (N,) of the points.
+def check(law: Law, variables: Array, values: Array, names: list[str]) -> None:
+    """Refuse data that cannot carry the law: `variables` (V, N), `values` (N,) of the target, `names` (N,) of the points.
 
     Raises:
-        AnalysisError: values that have no logarithm (which points), too few points, too few different values.
+        AnalysisError: values that have no logarithm (which points).
+        NotIdentifiedError: too few points, too few different values, variables that never vary apart.
     """
-    for what, values in (*zip(law.variables, variables, strict=True), ("loss", losses)):
-        bad = [name for name, value in zip(names, values, strict=True) if not (np.isfinite(value) and value > 0)]
+    for what, column in (*zip(law.variables, variables, strict=True), (law.target, values)):
+        bad = [name for name, value in zip(names, column, strict=True) if not (np.isfinite(value) and value > 0)]
         if bad:
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
             raise AnalysisError(f"{what} must be positive and finite; it is not in {', '.join(bad[:5])}{more}")
     needed = len(law.parameters) + 1
-    if len(losses) < needed:
-        raise AnalysisError(
-            f"{len(losses)} points cannot carry the {len(law.parameters)} parameters of the {law.name} law "
-            f"({', '.join(law.parameters)}) and an interval: {needed - len(losses)} more are needed at least"
+    if len(values) < needed:
+        raise NotIdentifiedError(
+            f"{len(values)} points cannot carry the {len(law.parameters)} parameters of the {law.name} law "
+            f"({', '.join(law.names)}) and an interval: {needed - len(values)} more are needed at least"
         )
-    for what, values, distinct in zip(law.variables, variables, law.distinct, strict=True):
-        found = _distinct(np.log(values))
+    for what, column, distinct in zip(law.variables, variables, law.distinct, strict=True):
+        found = _distinct(np.log(column))
         if found < distinct:
-            raise AnalysisError(
+            raise NotIdentifiedError(
                 f"{found} distinct value{'s' * (found > 1)} of {what} cannot carry the {law.name} law, which needs "
                 f"{distinct}: add runs with other {what}"
             )
+    if (tie := _tie(law, np.log(variables))) is not None:
+        raise NotIdentifiedError(
+            f"every point has {tie}: the {law.name} law cannot tell the effects of its variables apart; add runs off that line"
+        )
 
 
 def carries(law: Law, logs: Array) -> bool:
     """Whether points at `logs` (V, N) are enough for `check`."""
     enough = all(_distinct(values) >= distinct for values, distinct in zip(logs, law.distinct, strict=True))
-    return enough and logs.shape[1] > len(law.parameters)
+    return enough and logs.shape[1] > len(law.parameters) and _tie(law, logs) is None
+
+
+def identify(law: Law, logs: Array, theta: Array) -> None:
+    """Refuse an optimum `theta` (P,), on no bound, around which some change of its coordinates moves no prediction.
+
+    Raises:
+        NotIdentifiedError: the Jacobian of the log target, its columns scaled to one length, has a condition number beyond
+            `CONDITION`; which change that is.
+    """
+    centre = law.centre(logs)
+    jacobian = law.derivatives(law.shift(theta, -centre)[None], logs - centre[:, None])[1][0]
+    names = [f"log {each.name}" if each.kind in ("coefficient", "scale") else each.name for each in law.parameters]
+    lengths = np.maximum(np.linalg.norm(jacobian, axis=1), 1e-300)
+    directions, sizes, _ = np.linalg.svd(jacobian / lengths[:, None], full_matrices=False)
+    if sizes[0] <= CONDITION * sizes[-1]:
+        return
+    direction = directions[:, -1] / lengths
+    direction /= direction[np.abs(direction).argmax()]
+    change = ", ".join(f"{name} by {by:.3g}" for name, by in zip(names, direction, strict=True) if abs(by) > 1e-3)
+    raise NotIdentifiedError(
+        f"the points cannot carry the {law.name} law: none of them would move with a change of {change}; add runs that vary "
+        "what these parameters act on, or choose a smaller law"
+    )
 
 
 def _distinct(logs: Array) -> int:
     return len(np.unique(logs.round(3)))
 
 
-def fit(law: Law, logs: Array, log_losses: Array, weights: Array | None = None, delta: float = DELTA) -> Best:
-    """Fit each row of `log_losses` (B, N) from `STARTS` seeds of the law.
+def _tie(law: Law, logs: Array) -> str | None:
+    """A power law between the variables `logs` (V, N) that every point follows to a part in a thousand, in words."""
+    varying = np.flatnonzero([_distinct(values) > 1 for values in logs])
+    centred = logs[varying] - logs[varying].mean(1, keepdims=True)
+    if len(varying) < 2:
+        return None
+    directions, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    if len(sizes) == len(varying) and sizes[-1] > 1e-3 * np.sqrt(logs.shape[1]):
+        return None
+    direction = directions[:, -1]
+    last = int(np.flatnonzero(np.abs(direction) > 0.01)[-1])
+    powers = {int(varying[at]): -direction[at] / direction[last] for at in range(last) if abs(direction[at]) > 0.01}
+    constant = np.exp((logs[varying[last]] - sum(power * logs[at] for at, power in powers.items())).mean())
+    factors = [law.variables[at] + ("" if abs(power - 1) < 5e-3 else f"^{power:.3g}") for at, power in powers.items()]
+    return f"{law.variables[varying[last]]} = {' x '.join([f'{constant:.3g}', *factors])}"
+
+
+def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, delta: float = DELTA) -> Best:
+    """Fit each row of `log_values` (B, N) from `STARTS` seeds of the law.
 
     Args:
         law: the functional form.
         logs: natural logarithms of its variables, (V, N).
-        log_losses: natural logarithms of the losses, (N,) or (B, N).
+        log_values: natural logarithms of the target, (N,) or (B, N).
         weights: how often each point counts, (N,) or (B, N); one where absent.
         delta: where Huber's loss turns from quadratic to linear, in log loss.
     """
-    log_losses, weights = _lanes(log_losses, weights)
-    centre = logs.mean(1)
-    seeds = law.seeds(logs - centre[:, None], log_losses, weights, STARTS)
+    log_values, weights = _lanes(log_values, weights)
+    centre = law.centre(logs)
+    seeds = law.seeds(logs - centre[:, None], log_values, weights, STARTS)
     batch, starts = seeds.shape[:2]
     repeated = np.repeat(np.arange(batch), starts)
     seeds = law.shift(seeds.reshape(-1, seeds.shape[-1]), centre)
-    ended = refine(law, logs, log_losses[repeated], weights[repeated], seeds, delta)
+    ended = refine(law, logs, log_values[repeated], weights[repeated], seeds, delta)
     objective = ended.objective.reshape(batch, starts)
     best = objective.argmin(1)
     lowest = np.take_along_axis(objective, best[:, None], 1)
@@ -126,31 +190,31 @@ def fit(law: Law, logs: Array, log_losses: Array, weights: Array | None = None, 
 
 
 def refine(
-    law: Law,
+    law: Surface,
     logs: Array,
-    log_losses: Array,
+    log_values: Array,
     weights: Array | None,
     starts: Array,
     delta: float = DELTA,
     continuation: tuple[float, ...] = CONTINUATION,
 ) -> Solution:
-    """Descend from `starts` (B, P), one lane each; `log_losses` and `weights` are (N,) or (B, N)."""
-    log_losses, weights = _lanes(log_losses, weights)
-    batch = max(len(starts), len(log_losses), len(weights))
+    """Descend from `starts` (B, P), one lane each; `log_values` and `weights` are (N,) or (B, N)."""
+    log_values, weights = _lanes(log_values, weights)
+    batch = max(len(starts), len(log_values), len(weights))
     starts = np.broadcast_to(starts, (batch, starts.shape[-1]))
-    log_losses = np.broadcast_to(log_losses, (batch, log_losses.shape[-1]))
-    weights = np.broadcast_to(weights, log_losses.shape)
-    centre = logs.mean(1)
+    log_values = np.broadcast_to(log_values, (batch, log_values.shape[-1]))
+    weights = np.broadcast_to(weights, log_values.shape)
+    centre = law.centre(logs)
     centred = logs - centre[:, None]
-    bounds = law.bounds(log_losses)
+    bounds = law.bounds(centred, log_values)
     parts = []
-    size = max(1, WORKING_SET // log_losses.shape[1])
+    size = max(1, WORKING_SET // log_values.shape[1])
     for first in range(0, batch, size):
         lanes = slice(first, first + size)
         theta = np.clip(law.shift(starts[lanes], -centre), *bounds)
         for factor in continuation:
             tolerance = TOLERANCE if factor == continuation[-1] else 1e-3
-            part = _newton(law, centred, log_losses[lanes], weights[lanes], theta, factor * delta, bounds, tolerance)
+            part = _newton(law, centred, log_values[lanes], weights[lanes], theta, factor * delta, bounds, tolerance)
             theta = part.theta
         parts.append(part)
     joined = {name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
@@ -158,12 +222,12 @@ def refine(
     return Solution(**joined)
 
 
-def _lanes(log_losses: Array, weights: Array | None) -> tuple[Array, Array]:
-    log_losses = np.atleast_2d(log_losses)
-    return log_losses, np.ones_like(log_losses) if weights is None else np.atleast_2d(weights).astype(float)
+def _lanes(log_values: Array, weights: Array | None) -> tuple[Array, Array]:
+    log_values = np.atleast_2d(log_values)
+    return log_values, np.ones_like(log_values) if weights is None else np.atleast_2d(weights).astype(float)
 
 
-def _expand(law: Law, logs: Array, y: Array, weights: Array, theta: Array, delta: float) -> list[Array]:
+def _expand(law: Surface, logs: Array, y: Array, weights: Array, theta: Array, delta: float) -> list[Array]:
     """Objective (B,), gradient (B, P), Hessian (B, P, P), and the squared length (B, P) that each coordinate moves log L."""
     value, slopes, second = law.derivatives(theta, logs)
     residual = value - y
@@ -178,7 +242,7 @@ def _expand(law: Law, logs: Array, y: Array, weights: Array, theta: Array, delta
 
 
 def _newton(
-    law: Law,
+    law: Surface,
     logs: Array,
     y: Array,
     weights: Array,

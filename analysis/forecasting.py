@@ -39,11 +39,11 @@ def forecast(fit: Fit, targets: pd.DataFrame) -> Forecast:
     loss = fit.loss(parameters, tokens)
     statistical = loss_interval(fit, parameters, tokens, law_error=False)
     low, high = loss_interval(fit, parameters, tokens)
-    columns = [parameters, tokens, flops, loss, low, high, *statistical, flops / fit.origin.ranges["flops"][1]]
+    columns = [parameters, tokens, flops, loss, low, high, *statistical, flops / fit.largest]
     return Forecast(
         law=fit.law,
         parameters_column=fit.parameters_column,
-        flops_convention=fit.flops_convention,
+        flops_convention=fit.size_convention,
         level=fit.level,
         interval_method=(
             f"{fit.interval_method}; noise of a run; law error of {100 * fit.extrapolation.law_error:.2g} % "
@@ -60,7 +60,7 @@ def loss_interval(fit: Fit, parameters: Array, tokens: Array, *, law_error: bool
     """Interval of the loss a run measures at (N,) arrays of parameters and tokens, with or without the law's error."""
     random = np.random.default_rng(0)
     logs = np.log(np.stack([parameters, tokens]))
-    draws = fit.form.log_loss(fit.draws, logs)
+    draws = fit.form.log_value(fit.draws, logs)
     draws = draws + fit.noise_draws[:, None] * random.standard_normal((len(draws), 1))
     if law_error:
         draws = draws + law_errors(fit, 6 * parameters * tokens)
@@ -70,6 +70,6 @@ def loss_interval(fit: Fit, parameters: Array, tokens: Array, *, law_error: bool
 
 def law_errors(fit: Fit, flops: Array) -> Array:
     """Draws of the law's error in log loss (R, N) at (N,) FLOPs: a drift that begins at the largest fitted run."""
-    beyond = np.log(np.maximum(1.0, flops / fit.origin.ranges["flops"][1]))
+    beyond = np.log(np.maximum(1.0, flops / fit.largest))
     drift = fit.extrapolation.law_error * np.random.default_rng(1).standard_normal((len(fit.draws), 1))
     return drift * beyond

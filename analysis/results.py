@@ -20,8 +20,6 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.laws import LAWS, Array, Law
 
-FLOPS_CONVENTION = "6 x parameters x tokens"
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -41,7 +39,7 @@ class Origin:
         runs: ids of the fitted runs.
         points_sha256: hash of the table of points, see `digest`.
         excluded: id and reason of each run that was left out.
-        ranges: lowest and highest value of each column used, and of `flops` in the fit's convention.
+        ranges: lowest and highest value of each column used, and of the points' size.
     """
 
     runs: list[str]
@@ -83,8 +81,8 @@ class Fit:
 
     Attributes:
         law: name of the law in `laws.LAWS`.
-        parameters_column: the convention in which parameters were counted: the column they were read from.
-        flops_convention: how budgets are counted.
+        columns: where each variable of the law and its target were read from.
+        size_convention: how the size of a point is counted: FLOPs where the law knows them, see `Law.size`.
         objective: what was minimised, in words.
         delta: of Huber's loss, in log loss.
         estimates: parameters of the law by name, with intervals.
@@ -101,8 +99,8 @@ class Fit:
     """
 
     law: str
-    parameters_column: str
-    flops_convention: str
+    columns: dict[str, str]
+    size_convention: str
     objective: str
     delta: float
     estimates: dict[str, Estimate]
@@ -122,10 +120,20 @@ class Fit:
         """The functional form."""
         return LAWS[self.law]
 
+    @property
+    def parameters_column(self) -> str:
+        """The convention in which parameters were counted: the column they were read from."""
+        return self.columns["parameters"]
+
+    @property
+    def largest(self) -> float:
+        """The size of the largest fitted point: what lies beyond it is extrapolation."""
+        return self.origin.ranges[self.form.size[0]][1]
+
     def loss(self, parameters: Array, tokens: Array) -> Array:
         """The law's loss in nats per token at arrays of N and D."""
         logs = np.log(np.stack([np.ravel(parameters), np.ravel(tokens)]))
-        return np.exp(self.form.log_loss(self.theta, logs)).reshape(np.shape(parameters))
+        return np.exp(self.form.log_value(self.theta, logs)).reshape(np.shape(parameters))
 
 
 @dataclass(frozen=True)

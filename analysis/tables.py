@@ -20,7 +20,7 @@ def fit_lines(fit: Fit) -> list[str]:
     """What was fitted and how well the optimum is known, a sentence each."""
     solver, origin, extrapolation = fit.solver, fit.origin, fit.extrapolation
     lines = [
-        f"{len(origin.runs)} runs fitted, {len(origin.excluded)} left out; {fit.objective}; C = {fit.flops_convention}",
+        f"{len(origin.runs)} runs fitted, {len(origin.excluded)} left out; {fit.objective}; C = {fit.size_convention}",
         f"objective {solver.objective:.9g}, {solver.share_of_starts:.0%} of the starts reached it, "
         f"largest gradient {solver.largest_gradient:.1e}, condition number {solver.condition_number:.1e}",
         f"intervals: {fit.interval_method}; law error of predictions {100 * extrapolation.law_error:.2g} % per factor e of "
@@ -66,6 +66,24 @@ def comparison_table(forecast: Forecast, compared: pd.DataFrame) -> Table:
             continue
         verdict = "[green]inside[/]" if row["inside"] else "[red]MISSED[/]"
         table.add_row(row["run"], *forecast_cells, f"{row['measured']:.4f}", f"{row['error_percent']:+.2f} %", verdict)
+    return table
+
+
+def quality_table(flags: pd.DataFrame, shown: int = 3) -> Table:
+    """What is odd about the curves, from `curves.flags`: the first few of each kind, and how many more there are."""
+    excluded = (flags["severity"] == "excluded").sum()
+    table = _table(f"{excluded} excluded, {len(flags) - excluded} notes", ("",), ())
+    for name in ("flag", "run"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("row", justify="right")
+    table.add_column("reason")
+    for (severity, kind), group in flags.groupby(["severity", "kind"], sort=False):
+        for run, row, reason in group[["run", "row", "reason"]].head(shown).itertuples(index=False):
+            name = run if len(run) <= 20 else f"…{run[-19:]}"
+            table.add_row(severity, kind, name or "all", f"{row or ''}", reason)
+            severity = kind = ""
+        if len(group) > shown:
+            table.add_row("", "", f"and {len(group) - shown} more")
     return table
 
 

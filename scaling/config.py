@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
 
+from scaling.data.worlds import named_world
 from scaling.errors import ScalingError
 from scaling.models.parametrization import Parametrization, Rules, Standard
 from scaling.models.shapes import expand_model
@@ -104,9 +105,11 @@ class ModelConfig(Section):
 
 
 class TokenizerConfig(Section):
-    """`bytes` (256 tokens; the byte 255, which UTF-8 never uses, ends a document) or `bpe` trained on the training split."""
+    """`bytes` (256 tokens; the byte 255, which UTF-8 never uses, ends a document), `bpe` trained on the training split, or
+    `symbols`, which every synthetic world brings with it.
+    """
 
-    kind: Literal["bytes", "bpe"] = "bytes"
+    kind: Literal["bytes", "bpe", "symbols"] = "bytes"
     vocabulary: Count = 256
 
     @model_validator(mode="after")
@@ -119,7 +122,9 @@ class TokenizerConfig(Section):
 
 
 class DataConfig(Section):
-    """What is read. `corpus` is `stdlib`, `files:PATTERN` (a folder or glob of text or JSONL) or `tfds:NAME`."""
+    """What is read. `corpus` is `stdlib`, `files:PATTERN` (a folder or glob of text or JSONL), `tfds:NAME`, or a world of
+    known entropy such as `dyck:pairs=16,kinds=2` (`scaling.data.worlds`).
+    """
 
     corpus: str = "stdlib"
     text_field: str = "text"
@@ -127,6 +132,19 @@ class DataConfig(Section):
     sequence_length: Count = 256
     validation_tokens: Count = 2**16
     max_epochs: Amount = 1.0
+    world_tokens: Count = 2**24
+    """How many tokens of a world are made for training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _symbols(cls, fields: Any) -> Any:
+        """A world's tokens are its own."""
+        world = named_world(fields["corpus"]) if isinstance(fields, Mapping) and "corpus" in fields else None
+        if world is None:
+            return fields
+        if "tokenizer" in fields and TokenizerConfig.model_validate(fields["tokenizer"]).kind != "symbols":
+            raise ValueError(f"the world {fields['corpus']} brings its own tokens; leave data.tokenizer out")
+        return {**fields, "tokenizer": {"kind": "symbols", "vocabulary": world.vocabulary}}
 
 
 class TrainingConfig(Section):

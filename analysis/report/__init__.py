@@ -64,7 +64,7 @@ def write(sweep_dir: str | Path) -> Path:
 
 def _budgets(fit: Fit) -> list[float]:
     """The largest fitted budget, then 10 and 100 times it."""
-    largest = fit.origin.ranges["flops"][1]
+    largest = fit.largest
     return [largest, 10 * largest, 100 * largest]
 
 
