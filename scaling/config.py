@@ -8,24 +8,21 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
 
 from scaling.data.worlds import named_world
 from scaling.errors import ScalingError
+from scaling.models.parametrization import Parametrization, Rules, Standard
 from scaling.models.shapes import expand_model
+from scaling.optimization import OptimizerConfig, ScheduleConfig
 from scaling.quantities import Amount, Count
+from scaling.section import Section
 
 RECIPE = 1
 """Version of the training code's mathematics: raised by any change that alters the losses of an unchanged configuration."""
-
-
-class Section(BaseModel):
-    """A group of fields; unknown ones are refused, values do not change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -56,7 +53,7 @@ class ModelConfig(Section):
     embedding_scale: bool = False
     """Embeddings are multiplied by the square root of the width (Vaswani et al. 2017, section 3.4)."""
     attention_scale: float | None = Field(None, gt=0)
-    """What query-key products are multiplied by; null for 1 / sqrt(head_width)."""
+    """What query-key products are multiplied by; null for the parametrization's rule, 1 / sqrt(head_width) in the standard."""
     attention_cap: float | None = Field(None, gt=0)
     logit_cap: float | None = Field(None, gt=0)
     """Scores and logits x become cap tanh(x / cap) (Gemma 2, arXiv 2408.00118, section 2)."""
@@ -66,6 +63,8 @@ class ModelConfig(Section):
     experts_per_token: Count = 1
     balance_loss: Amount = 0.0
     """Weight of the load-balancing term in what is minimised (Fedus et al. 2022, arXiv 2101.03961, equation 4)."""
+    parametrization: Parametrization = Standard()
+    """How initial scales, multipliers and learning rates go with the size."""
     dtype: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="before")
@@ -90,7 +89,14 @@ class ModelConfig(Section):
             raise ValueError(f"experts {self.experts} have no biases; set biases to false")
         if self.experts == 1 and self.balance_loss:
             raise ValueError(f"balance_loss {self.balance_loss:g} needs more than one expert")
+        if self.parametrization.name == "completep" and self.norm_placement == "after":
+            raise ValueError("parametrization completep needs norm_placement before or both, not after")
         return self
+
+    @property
+    def rules(self) -> Rules:
+        """The parametrization's table for a model of this size."""
+        return self.parametrization.rules(self.width, self.layers, self.head_width)
 
     @property
     def rotary_width(self) -> int:
@@ -146,27 +152,6 @@ class TrainingConfig(Section):
 
     tokens: Count
     batch_tokens: Count
-
-
-class OptimizerConfig(Section):
-    """AdamW with decoupled weight decay on matrices (Loshchilov & Hutter 2019); `gradient_clip` bounds the global norm."""
-
-    name: Literal["adamw"] = "adamw"
-    learning_rate: Amount
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.95, ge=0, lt=1)
-    epsilon: float = Field(1e-8, gt=0)
-    weight_decay: Amount = 0.1
-    gradient_clip: float = Field(1.0, gt=0)
-
-
-class ScheduleConfig(Section):
-    """Learning rate against tokens: linear warmup, then `cosine`, `wsd` (constant, then linear decay) or `constant`."""
-
-    kind: Literal["cosine", "wsd", "constant"] = "cosine"
-    warmup_tokens: Amount = 0
-    final_fraction: float = Field(0.1, ge=0, le=1)
-    decay_fraction: float = Field(0.2, gt=0, le=1)
 
 
 class MeshConfig(Section):
@@ -351,14 +336,15 @@ def build(kind: type[Config], fields: Mapping[str, Any]) -> Config:
 
 
 def _explain(kind: type[BaseModel], error: Any) -> str:
-    path = [str(part) for part in error["loc"]]
+    path, known = _walk(kind, error["loc"])
     message = error["msg"].removeprefix("Value error, ")
     name = ".".join(path)
     if error["type"] == "extra_forbidden":
-        known = _known_fields(kind, path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"known: {', '.join(known)}"
         return f"{name}: unknown field (value {error['input']!r}); {hint}"
+    if error["type"] == "union_tag_invalid":
+        return f"{name}.name: unknown {error['ctx']['tag']!r}; known: {error['ctx']['expected_tags']}"
     if error["type"] == "missing":
         return f"{name}: this field is required"
     if error["type"] == "value_error" and not isinstance(error["input"], (str, int, float)):
@@ -366,10 +352,30 @@ def _explain(kind: type[BaseModel], error: Any) -> str:
     return f"{name}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
 
 
-def _known_fields(kind: type[BaseModel], path: list[str]) -> list[str]:
-    for part in path:
-        field = kind.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return []
-        kind = field.annotation
-    return [*kind.model_fields, *(["family", "preset"] if kind is ModelConfig else [])]
+def _walk(kind: type[BaseModel], location: Iterable[Any]) -> tuple[list[str], list[str]]:
+    """The path of a field as a file writes it, and the known fields of the section that it is in."""
+    path: list[str] = []
+    section: Any = kind
+    known: list[str] = []
+    for part in location:
+        if isinstance(section, dict):  # a choice of sections: this part is a name, and none of a field
+            section = section.get(part)
+            continue
+        path.append(str(part))
+        known = _known_fields(section)
+        field = section.model_fields.get(part) if section else None
+        section = field and _section(field.annotation)
+    return path, known
+
+
+def _section(annotation: Any) -> Any:
+    """The section of a field, or the choice of them by name, or None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    choices = [get_args(each) for each in get_args(annotation) if get_origin(each) is Annotated]
+    return {choice[1].tag: choice[0] for choice in choices if isinstance(choice[1], Tag)} or None
+
+
+def _known_fields(section: type[BaseModel] | None) -> list[str]:
+    extra = ["family", "preset"] if section is ModelConfig else []
+    return [*section.model_fields, *extra] if section else []

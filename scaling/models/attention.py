@@ -3,7 +3,6 @@
 Shape suffixes: B batch, L sequence, M memory (keys), D model width, H query heads, G key-value heads, K head width.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -64,7 +63,7 @@ class Attention(nnx.Module):
             q_BxLxHxK, k_BxMxGxK = (
                 rotate(each, position_L, config.rotary_width, config.rotary_base) for each in (q_BxLxHxK, k_BxMxGxK)
             )
-        scale = 1.0 / math.sqrt(config.head_width) if config.attention_scale is None else config.attention_scale
+        scale = config.rules.attention_scale if config.attention_scale is None else config.attention_scale
         cap = config.attention_cap
         if memory is None:
             out_BxLxHxK = causal_attention(q_BxLxHxK, k_BxMxGxK, v_BxMxGxK, scale=scale, cap=cap, execution=execution)

@@ -35,9 +35,8 @@ class MixtureOfExperts(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
-        self.router = nnx.Linear(
-            config.width, config.experts, use_bias=False, kernel_init=normal(config.width**-0.5), rngs=rngs
-        )
+        scale = config.rules.router_scale
+        self.router = nnx.Linear(config.width, config.experts, use_bias=False, kernel_init=normal(scale), rngs=rngs)
         self.experts = Experts(config, rngs=rngs)
 
     def __call__(self, x_BxLxD: Array, execution: Execution = ONE_DEVICE) -> tuple[Array, Load]:

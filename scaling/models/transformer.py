@@ -3,7 +3,6 @@
 Shape suffixes: B batch, L sequence, D model width, V vocabulary.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -49,7 +48,7 @@ class Transformer(nnx.Module):
         return self.logits(self.hidden(tokens_BxL)[0])
 
     def hidden(self, tokens_BxL: Array, execution: Execution = ONE_DEVICE) -> tuple[Array, Load | None]:
-        """The normalised residual stream after the last block [B, L, D], and the load of the experts of each block, if any."""
+        """What the head reads [B, L, D] (the normalised residual stream), and the load of the experts of each block, if any."""
         graph, parameters = nnx.graphdef(self.blocks[0]), [nnx.state(block) for block in self.blocks]
 
         def block(x_BxLxD: Array, parameters: nnx.State) -> tuple[Array, Load | None]:
@@ -91,14 +90,15 @@ class Transformer(nnx.Module):
     def _embed(self, tokens_BxL: Array, start: int | Array) -> Array:
         x_BxLxD = self.embedding(tokens_BxL)
         if self.config.embedding_scale:
-            x_BxLxD *= math.sqrt(self.config.width)
+            x_BxLxD *= self.config.rules.embedding_multiplier
         if hasattr(self, "positions"):
             length = tokens_BxL.shape[1]
             x_BxLxD += jax.lax.dynamic_slice_in_dim(self.positions.embedding[...], start, length)[None]
         return x_BxLxD.astype(self.dtype)
 
     def _finish(self, x_BxLxD: Array) -> Array:
-        return self.norm(x_BxLxD) if hasattr(self, "norm") else x_BxLxD
+        x_BxLxD = self.norm(x_BxLxD) if hasattr(self, "norm") else x_BxLxD
+        return x_BxLxD * self.config.rules.output_multiplier
 
 
 class Block(nnx.Module):
@@ -106,6 +106,7 @@ class Block(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.placement, self.parallel = config.norm_placement, config.parallel_blocks
+        self.multiplier = config.rules.residual_multiplier
         self.attention_norm = norm(config, config.width, rngs)
         self.attention = Attention(config, rngs=rngs)
         self.mlp_norm = norm(config, config.width, rngs)
@@ -129,7 +130,7 @@ class Block(nnx.Module):
     def _add(self, branch: str, x_BxLxD: Array, added_BxLxD: Array) -> Array:
         if self.placement == "both":
             added_BxLxD = getattr(self, f"{branch}_post_norm")(added_BxLxD)
-        x_BxLxD += added_BxLxD
+        x_BxLxD += added_BxLxD * self.multiplier
         return getattr(self, f"{branch}_norm")(x_BxLxD) if self.placement == "after" else x_BxLxD
 
 

@@ -51,7 +51,9 @@ class _Training:
         config, facts = specification.config, specification.facts
         self.config, self.steps = config, config.steps
         length = config.data.sequence_length
-        self.program: Program = make_program(config.model, facts["vocabulary"], length, config.execution.program)
+        self.program: Program = make_program(
+            config.model, facts["vocabulary"], length, config.execution.program, config.optimizer.structure
+        )
         self.batches = Batches(dataset.train, length, config.batch_size, config.seed)
         self.validation = dataset.held_out
         self.hyper = hyperparameters(config)

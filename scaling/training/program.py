@@ -16,10 +16,11 @@ from scaling.models.execution import BATCH_AXES, Execution
 from scaling.models.kernels import choose_attention
 from scaling.models.moe import Load, balance
 from scaling.models.transformer import Transformer
+from scaling.optimization import ADAMW, Structure
 from scaling.training.cross_entropy import TokenLosses, chunk_length, token_losses
 from scaling.training.gradients import GROUP_AXES, Noise, SmoothedNoise, batch_gradient, micro_batches, smooth
 from scaling.training.mesh import BATCH, check_divisible, make_mesh, parameter_shardings
-from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer
+from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer, no_hyperparameters
 
 Array = jax.Array
 
@@ -62,14 +63,18 @@ class Program:
     batch_sharding: NamedSharding
 
 
-def make_program(model: ModelConfig, vocabulary: int, sequence_length: int, config: ProgramConfig) -> Program:
-    """The program of a model shape on a mesh; made once in a process, compiled at its first call."""
+def make_program(
+    model: ModelConfig, vocabulary: int, sequence_length: int, config: ProgramConfig, optimizer: Structure = ADAMW
+) -> Program:
+    """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call."""
     traced = {"z_loss": 0.0, "balance_loss": 0.0}  # in Hyperparameters: runs that differ in them share a program
-    return _make_program(model.model_copy(update=traced), vocabulary, sequence_length, config)
+    return _make_program(model.model_copy(update=traced), vocabulary, sequence_length, config, optimizer)
 
 
 @functools.cache
-def _make_program(model: ModelConfig, vocabulary: int, sequence_length: int, config: ProgramConfig) -> Program:
+def _make_program(
+    model: ModelConfig, vocabulary: int, sequence_length: int, config: ProgramConfig, optimizer: Structure
+) -> Program:
     check_divisible(config.mesh, model, vocabulary)
     mesh = make_mesh(config.mesh)
     evaluation = Execution(
@@ -88,7 +93,7 @@ def _make_program(model: ModelConfig, vocabulary: int, sequence_length: int, con
         parameters = nnx.to_pure_dict(nnx.state(transformer, nnx.Param))
         step = jnp.int32(0)
         noise = SmoothedNoise(*[jnp.float32(0.0)] * len(SmoothedNoise._fields))
-        return State(parameters, make_optimizer(hyper, step).init(parameters), noise, step)
+        return State(parameters, make_optimizer(optimizer, model.rules, hyper, step).init(parameters), noise, step)
 
     def losses(parameters: Any, tokens_BxL1: Array, execution: Execution) -> tuple[TokenLosses, Load | None]:
         transformer = nnx.merge(graph, nnx.State(parameters))
@@ -135,8 +140,8 @@ def _make_program(model: ModelConfig, vocabulary: int, sequence_length: int, con
             accumulation=accumulation,
             shardings=state_shardings.parameters,
         )
-        optimizer = make_optimizer(hyper, state.step)
-        updates, optimizer_state = optimizer.update(gradient.mean, state.optimizer, state.parameters)
+        transformation = make_optimizer(optimizer, model.rules, hyper, state.step)
+        updates, optimizer_state = transformation.update(gradient.mean, state.optimizer, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
         noise = state.noise if gradient.noise is None else smooth(state.noise, gradient.noise)
         metrics = Metrics(
@@ -152,7 +157,7 @@ def _make_program(model: ModelConfig, vocabulary: int, sequence_length: int, con
         token, _ = losses(parameters, tokens_BxL1, evaluation)
         return (token.cross_entropy.sum(axis=1) * weights_B).sum()
 
-    abstract = jax.eval_shape(initialise, Hyperparameters(*[jnp.float32(0)] * len(Hyperparameters._fields)), jnp.uint32(0))
+    abstract = jax.eval_shape(initialise, no_hyperparameters(optimizer), jnp.uint32(0))
     state_shardings = _state_shardings(mesh, abstract)
     replicated, batch = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, BATCH)
     return Program(
@@ -181,13 +186,17 @@ def _accumulation(model: ModelConfig, config: ProgramConfig, mesh: Mesh, batch: 
 
 
 def _state_shardings(mesh: Mesh, state: State) -> State:
-    """Parameters by the table; what the optimizer keeps of a parameter like the parameter; counters on every device."""
+    """Parameters by the table; what the optimizer keeps of a parameter and in its shape like the parameter; all else,
+    counters and sums over rows and columns (Adafactor), on every device.
+    """
     parameters = parameter_shardings(mesh, state.parameters)
+    shapes = {path: leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(state.parameters)}
     of_path = dict(jax.tree_util.tree_leaves_with_path(parameters))
     replicated = NamedSharding(mesh, PartitionSpec())
 
-    def sharding(path: tuple[Any, ...], _leaf: Any) -> NamedSharding:
-        return next((of_path[path[start:]] for start in range(len(path)) if path[start:] in of_path), replicated)
+    def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        endings = (path[start:] for start in range(len(path)))
+        return next((of_path[each] for each in endings if shapes.get(each) == leaf.shape), replicated)
 
     optimizer = jax.tree_util.tree_map_with_path(sharding, state.optimizer)
     return State(parameters, optimizer, jax.tree.map(lambda _: replicated, state.noise), replicated)

@@ -61,7 +61,8 @@ def load_trained(path: Path) -> Trained:
     config = build(RunConfig, record["config"])
     if not (path / "checkpoints").is_dir():
         raise ScalingError(f"{path} has no checkpoint yet; its run is {RunDirectory(path).status['state']}")
-    program = make_program(config.model, record["facts"]["vocabulary"], config.data.sequence_length, ProgramConfig())
+    length, structure = config.data.sequence_length, config.optimizer.structure
+    program = make_program(config.model, record["facts"]["vocabulary"], length, ProgramConfig(), structure)
     checkpoints = Checkpoints(path / "checkpoints")
     restored = checkpoints.restore(program.abstract_state)
     checkpoints.close()
