@@ -31,6 +31,9 @@ def train(
     runs: Runs = Path("runs"),
 ) -> None:
     """Train one run; the same command again goes on where it stopped."""
+    from scaling.stopping import StopSignal
+
+    stop = StopSignal()
     from scaling.config import RunConfig, build, override, read_yaml
     from scaling.data.prepare import prepare
     from scaling.record import RunDirectory
@@ -49,10 +52,10 @@ def train(
         )
     path = config if recorded else runs / config.stem / specification.run_id
 
-    from scaling.training.attempt import StopSignal, attempt
+    from scaling.training.attempt import attempt
 
     _console().print(f"run {specification.run_id} in {path}", highlight=False)
-    code = attempt(path, specification, dataset, StopSignal())
+    code = attempt(path, specification, dataset, stop)
     if code is None:
         raise ScalingError(f"another worker is training {path}; `scaling status` shows its sweep")
     status = RunDirectory(path).status
@@ -111,9 +114,12 @@ def work(
     """Claim and train the free cells of a planned sweep, one after another in this process."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})  # before jax makes its threads
+    from scaling.stopping import StopSignal
+
+    stop = StopSignal(launcher)
     from scaling.sweeps.worker import work
 
-    _leave(work(path, role, launcher))
+    _leave(work(path, role, stop))
 
 
 @app.command()

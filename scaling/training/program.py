@@ -11,10 +11,11 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from scaling.config import MeshConfig, ModelConfig
+from scaling.config import MeshConfig, ModelConfig, SpikeConfig
 from scaling.models.transformer import Transformer
 from scaling.training.mesh import BATCH, check_divisible, make_mesh, parameter_shardings
 from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer
+from scaling.training.spikes import no_spikes, skip_spike
 
 Array = jax.Array
 
@@ -26,6 +27,8 @@ class State(NamedTuple):
     optimizer: Any
     step: Any
     """Updates done (int32 scalar); with the seed also the position in the data."""
+    spikes: Any = None
+    """`spikes.Spikes` where loss spikes are skipped."""
 
 
 class Metrics(NamedTuple):
@@ -34,6 +37,8 @@ class Metrics(NamedTuple):
     loss: Array
     gradient_norm: Array
     learning_rate: Array
+    skipped_updates: Array
+    """So far, this step's included (int32)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,13 @@ class Program:
 
 
 @functools.cache
-def make_program(model: ModelConfig, vocabulary: int, sequence_length: int, mesh_config: MeshConfig) -> Program:
+def make_program(
+    model: ModelConfig,
+    vocabulary: int,
+    sequence_length: int,
+    mesh_config: MeshConfig,
+    skip_spikes: SpikeConfig | None = None,
+) -> Program:
     """The program of a model shape on a mesh; made once in a process, compiled at its first call."""
     check_divisible(mesh_config, model, vocabulary)
     mesh = make_mesh(mesh_config)
@@ -63,7 +74,8 @@ def make_program(model: ModelConfig, vocabulary: int, sequence_length: int, mesh
         transformer = Transformer(model, vocabulary, sequence_length, rngs=nnx.Rngs(jax.random.key(seed)))
         parameters = nnx.to_pure_dict(nnx.state(transformer, nnx.Param))
         step = jnp.int32(0)
-        return State(parameters, make_optimizer(hyper, step).init(parameters), step)
+        spikes = None if skip_spikes is None else no_spikes(skip_spikes)
+        return State(parameters, make_optimizer(hyper, step).init(parameters), step, spikes)
 
     def losses(parameters: Any, tokens_BxL1: Array) -> tuple[Array, Array]:
         """The cross entropy of each token [B, L], and what is minimised beside its mean."""
@@ -84,8 +96,13 @@ def make_program(model: ModelConfig, vocabulary: int, sequence_length: int, mesh
         optimizer = make_optimizer(hyper, state.step)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
-        metrics = Metrics(loss, optax.tree.norm(gradients), learning_rate(hyper, state.step))
-        return State(parameters, optimizer_state, state.step + 1), metrics
+        norm, spikes = optax.tree.norm(gradients), state.spikes
+        if skip_spikes is not None:
+            old, new = (state.parameters, state.optimizer), (parameters, optimizer_state)
+            (parameters, optimizer_state), spikes = skip_spike(skip_spikes, spikes, state.step, loss, norm, old, new)
+        skipped = jnp.int32(0) if spikes is None else spikes.skipped
+        metrics = Metrics(loss, norm, learning_rate(hyper, state.step), skipped)
+        return State(parameters, optimizer_state, state.step + 1, spikes), metrics
 
     def evaluate(parameters: Any, tokens_BxL1: Array, weights_B: Array) -> Array:
         losses_BxL, _ = losses(parameters, tokens_BxL1)
@@ -120,4 +137,5 @@ def _state_shardings(mesh: Mesh, state: State) -> State:
     def sharding(path: tuple[Any, ...], _leaf: Any) -> NamedSharding:
         return next((of_path[path[start:]] for start in range(len(path)) if path[start:] in of_path), replicated)
 
-    return State(parameters, jax.tree_util.tree_map_with_path(sharding, state.optimizer), replicated)
+    optimizer = jax.tree_util.tree_map_with_path(sharding, state.optimizer)
+    return State(parameters, optimizer, replicated, jax.tree.map(lambda _: replicated, state.spikes))
