@@ -61,6 +61,8 @@ def train(
     status = RunDirectory(path).status
     if code is Exit.USAGE:
         raise ScalingError(status["reason"])
+    if status["state"] == "running":  # how it ended could not be written, and was said on stderr
+        _leave(code)
     text = f"{status['state']} at step {status['step']} of {status['steps']}" if "steps" in status else status["state"]
     loss = "" if status.get("loss") is None else f", held-out loss {status['loss']:.4f} nats per token"
     reason = f": {status['reason']}" if status.get("reason") else ""
@@ -125,7 +127,7 @@ def work(
 @app.command()
 def status(path: SweepPath) -> None:
     """Show how far a sweep is."""
-    from scaling.sweeps.status import failures, read_status, status_table, summary
+    from scaling.sweeps.status import failures, read_status, status_table, summary, warnings
 
     cells = read_status(path)
     console = _console()
@@ -133,6 +135,8 @@ def status(path: SweepPath) -> None:
     console.print(summary(cells), style="bold", highlight=False)
     for line in failures(path, cells):
         console.print(line, style="red", highlight=False)
+    for line in warnings(cells):
+        console.print(line, style="yellow", highlight=False)
 
 
 @app.command()

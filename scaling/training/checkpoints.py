@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from scaling.record import write_text
 from scaling.training.program import State
@@ -54,6 +53,8 @@ def restore(directory: Path, abstract_state: State) -> tuple[Restored | None, di
             break
         damaged[step] = damage
     if jax.process_count() > 1:  # every process goes on from the state that the first one found whole
+        from jax.experimental import multihost_utils
+
         agreed = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if found is None else found)))
         found = None if agreed < 0 else agreed
     if found is None:

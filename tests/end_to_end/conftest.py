@@ -63,6 +63,12 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def make_lab(tmp_path_factory, cache):
+    """A working directory for more than one test."""
+    return lambda name: Lab(tmp_path_factory.mktemp(name), cache)
+
+
 @pytest.fixture
 def lab(tmp_path, cache):
     return Lab(tmp_path, cache)
