@@ -1,6 +1,5 @@
 """Kill a run at random instants, run the same command again, and compare the curve with that of a run nobody killed."""
 
-import itertools
 import json
 import random
 import re
@@ -27,12 +26,18 @@ def _status(lab, runs):
     return json.loads(status.read_text())
 
 
-def _phase(lab, runs, attempt):
-    """What the process of this attempt is doing, as far as the disk tells."""
-    statuses = list((lab.path / runs).glob("*/*/status.json"))
-    if not statuses or (status := json.loads(statuses[0].read_text())).get("attempt", 0) < attempt:
+def _attempts(lab, runs):
+    """How many attempts at the run have come as far as its status."""
+    return max(
+        (json.loads(path.read_text()).get("attempt", 0) for path in (lab.path / runs).glob("*/*/status.json")), default=0
+    )
+
+
+def _phase(lab, runs, before):
+    """What a process is doing, as far as the disk tells; `before` are the attempts before it."""
+    if _attempts(lab, runs) == before:
         return "starting"
-    if status["state"] == "done":
+    if _status(lab, runs)["state"] == "done":
         return "ending"
     return "saving" if list((lab.path / runs).glob("*/*/checkpoints/*tmp*")) else "training"
 
@@ -49,26 +54,27 @@ def test_fifty_kills_at_random_instants_leave_the_curve_of_an_undisturbed_run(la
     chooser, kills, survived = random.Random(0), Counter(), 0
     while kills.total() < 50 or not survived:
         runs = f"killed-{survived}"
-        for attempt in itertools.count(1):
+        process = None
+        while process is None or process.returncode != Exit.DONE:
+            before = _attempts(lab, runs)
             process = lab.start("train", config, "--runs", runs)
             if kills.total() < 54:
                 if chooser.random() < 0.5:
-                    while process.poll() is None and _phase(lab, runs, attempt) == "starting":
+                    while process.poll() is None and _phase(lab, runs, before) == "starting":
                         time.sleep(0.02)
                     time.sleep(chooser.uniform(0, 1))
                 else:
                     time.sleep(chooser.uniform(0, 4))
                 signals = chooser.choice([(signal.SIGKILL,), (signal.SIGTERM,), (signal.SIGTERM, signal.SIGKILL)])
-                phase = _phase(lab, runs, attempt)
+                phase = _phase(lab, runs, before)
                 if process.poll() is None:
                     kills[" then ".join(each.name for each in signals), phase] += 1
                     process.send_signal(signals[0])
                     if len(signals) == 2:
                         time.sleep(chooser.uniform(0, 0.3))
                         process.send_signal(signals[1])
-            if process.wait(timeout=300) == Exit.DONE:
-                break
-            assert process.returncode in (-signal.SIGKILL, -signal.SIGTERM, Exit.SAVED), lab.output.read_text()
+            ends = (Exit.DONE, Exit.SAVED, -signal.SIGKILL, -signal.SIGTERM)
+            assert process.wait(timeout=300) in ends, lab.output.read_text()
             if process.returncode == -signal.SIGTERM:  # only an interpreter that has not yet read the command dies of it
                 assert phase == "starting"
         assert _rows(lab, runs) == expected
