@@ -1,6 +1,5 @@
 """Disks that fill up or cannot be written, for real: a small file system of its own, and a limit on the size of files."""
 
-import json
 import resource
 import signal
 import subprocess
@@ -9,16 +8,6 @@ import time
 import pytest
 
 from scaling.errors import Exit
-
-
-def _status(lab):
-    (status,) = lab.path.glob("runs/*/*/status.json")
-    return json.loads(status.read_text())
-
-
-def _rows(lab, runs):
-    (curve,) = (lab.path / runs).glob("*/*/curve.jsonl")
-    return [{**json.loads(line), "seconds": None} for line in curve.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -51,7 +40,7 @@ def test_a_disk_that_fills_up_stops_the_run_with_its_last_good_state(lab, disk):
         except OSError:
             pass
     assert process.wait(timeout=300) == Exit.FAILED, lab.output.read_text()
-    status = _status(lab)
+    status = lab.status()
     assert status["state"] == "failed"
     assert "No space left on device" in status["reason"]
     assert not list(disk.glob("*/*/checkpoints/*tmp*"))
@@ -61,8 +50,8 @@ def test_a_disk_that_fills_up_stops_the_run_with_its_last_good_state(lab, disk):
 
     (disk / "other").unlink()
     lab("train", config)
-    assert _status(lab)["state"] == "done"
-    assert _rows(lab, "runs") == _rows(lab, "undisturbed")
+    assert lab.status()["state"] == "done"
+    assert lab.rows() == lab.rows("undisturbed")
 
 
 def test_a_read_only_disk_is_refused_in_one_line_and_keeps_what_it_holds(lab, disk):
@@ -73,24 +62,26 @@ def test_a_read_only_disk_is_refused_in_one_line_and_keeps_what_it_holds(lab, di
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=300) == Exit.SAVED
-    saved = _status(lab)
+    saved = lab.status()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     refused = lab("train", config, check=False)
     assert refused.returncode == Exit.USAGE
     assert "Traceback" not in refused.stderr
     assert refused.stderr.strip().endswith("Read-only file system")
-    assert _status(lab) == saved
+    assert lab.status() == saved
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     lab("train", config)
-    assert _status(lab)["state"] == "done"
+    assert lab.status()["state"] == "done"
 
 
 def test_a_state_that_cannot_be_written_stops_the_run_and_says_why(lab):
     """Files of at most 100 kB: the record fits, the data of a checkpoint does not."""
+    config = lab.run_file(execution={"checkpoint_every_seconds": 0})
+    lab("train", config, "--runs", "elsewhere")  # prepares the data and compiles, in larger files
     process = subprocess.run(
-        lab.command("train", lab.run_file(execution={"checkpoint_every_seconds": 0})),
+        lab.command("train", config),
         cwd=lab.path,
-        env=lab.environment | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
+        env=lab.environment,
         capture_output=True,
         text=True,
         timeout=300,
@@ -98,7 +89,7 @@ def test_a_state_that_cannot_be_written_stops_the_run_and_says_why(lab):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
     assert process.returncode == Exit.FAILED, process.stdout + process.stderr
-    status = _status(lab)
+    status = lab.status()
     assert status["state"] == "failed"
     assert status["reason"].startswith("the state after step 1 could not be saved: ")
     assert "File too large" in status["reason"]
