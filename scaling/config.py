@@ -147,11 +147,19 @@ class DataConfig(Section):
         return {**fields, "tokenizer": {"kind": "symbols", "vocabulary": world.vocabulary}}
 
 
+class SpikeConfig(Section):
+    """Which updates are skipped as loss spikes: those far above the last `window` steps (`scaling/training/spikes.py`)."""
+
+    window: Count = Field(128, ge=20)
+    deviations: float = Field(6.0, gt=0)
+
+
 class TrainingConfig(Section):
-    """How much is trained on: both in tokens; a batch is a whole number of sequences."""
+    """How much is trained on, in tokens (a batch is a whole number of sequences), and whether loss spikes are skipped."""
 
     tokens: Count
     batch_tokens: Count
+    skip_spikes: SpikeConfig | None = None
 
 
 class MeshConfig(Section):

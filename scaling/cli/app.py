@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from scaling.errors import Exit
+
+if TYPE_CHECKING:
+    from scaling.stopping import Stop
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -38,14 +40,14 @@ def show(*content: object, style: str | None = None) -> None:
 
 def stop_signal(
     launcher: int | None, distributed: bool, coordinator: str | None, processes: int | None, process_id: int | None
-) -> Callable[[], bool]:
+) -> "Stop":
     """What tells this process to save and go; it has joined the others of its run, where there are any."""
     if distributed or coordinator or processes or process_id is not None:
         from scaling.training.processes import AgreedStop, join
 
         join(coordinator, processes, process_id)
         return AgreedStop()
-    from scaling.training.attempt import StopSignal
+    from scaling.stopping import StopSignal
 
     return StopSignal(launcher)
 

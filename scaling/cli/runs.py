@@ -22,6 +22,7 @@ def train(
     process_id: ProcessId = None,
 ) -> None:
     """Train one run; the same command again goes on where it stopped."""
+    stop = stop_signal(None, distributed, coordinator, processes, process_id)
     from scaling.config import RunConfig, build, override, read_yaml
     from scaling.data.prepare import prepare
     from scaling.record import RunDirectory
@@ -40,7 +41,6 @@ def train(
         )
     path = config if recorded else runs / config.stem / specification.run_id
 
-    stop = stop_signal(None, distributed, coordinator, processes, process_id)
     from scaling.training.attempt import attempt
     from scaling.training.processes import is_first
 
@@ -54,6 +54,8 @@ def train(
     status = RunDirectory(path).status
     if code is Exit.USAGE:
         raise ScalingError(status["reason"])
+    if status["state"] == "running":  # how it ended could not be written, and was said on stderr
+        leave(code)
     text = f"{status['state']} at step {status['step']} of {status['steps']}" if "steps" in status else status["state"]
     loss = "" if status.get("loss") is None else f", held-out loss {status['loss']:.4f} nats per token"
     reason = f": {status['reason']}" if status.get("reason") else ""

@@ -74,13 +74,15 @@ def work(
 @app.command()
 def status(path: SweepPath) -> None:
     """Show how far a sweep is."""
-    from scaling.sweeps.status import failures, read_status, status_table, summary
+    from scaling.sweeps.status import failures, read_status, status_table, summary, warnings
 
     cells = read_status(path)
     show(status_table(cells))
     show(summary(cells), style="bold")
     for line in failures(path, cells):
         show(line, style="red")
+    for line in warnings(cells):
+        show(line, style="yellow")
 
 
 def _forecast(path: Path) -> None:

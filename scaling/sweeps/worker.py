@@ -2,7 +2,6 @@
 paid once for a worker and a model shape."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from scaling.config import RunConfig, build
@@ -10,13 +9,14 @@ from scaling.data.prepare import prepare
 from scaling.errors import Exit, ScalingError
 from scaling.record import TERMINAL, RunDirectory, read_json
 from scaling.specification import specify
+from scaling.stopping import Stop
 from scaling.training import processes
 from scaling.training.attempt import attempt, output_to
 
 POLL_SECONDS = 1.0
 
 
-def work(sweep: Path, role: str, stop: Callable[[], bool]) -> Exit:
+def work(sweep: Path, role: str, stop: Stop) -> Exit:
     """Train the cells of `role` in the plan of `sweep` until each has ended, waiting for those that other workers hold.
 
     Args:
@@ -46,7 +46,7 @@ def work(sweep: Path, role: str, stop: Callable[[], bool]) -> Exit:
     return Exit.DONE
 
 
-def _train(path: Path, config_fields: dict, stop: Callable[[], bool]) -> Exit | None:
+def _train(path: Path, config_fields: dict, stop: Stop) -> Exit | None:
     with output_to(path / "log.txt"):
         config = build(RunConfig, config_fields)
         dataset = prepare(config.data, config.execution.data_directory)

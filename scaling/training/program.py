@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from scaling.config import ModelConfig, ProgramConfig
+from scaling.config import ModelConfig, ProgramConfig, SpikeConfig
 from scaling.models.execution import BATCH_AXES, Execution
 from scaling.models.kernels import choose_attention
 from scaling.models.moe import Load, balance
@@ -21,6 +21,7 @@ from scaling.training.cross_entropy import TokenLosses, chunk_length, token_loss
 from scaling.training.gradients import GROUP_AXES, Noise, SmoothedNoise, batch_gradient, micro_batches, smooth
 from scaling.training.mesh import BATCH, check_divisible, make_mesh, parameter_shardings
 from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer, no_hyperparameters
+from scaling.training.spikes import no_spikes, skip_spike
 
 Array = jax.Array
 
@@ -33,6 +34,8 @@ class State(NamedTuple):
     noise: SmoothedNoise
     step: Any
     """Updates done (int32 scalar); with the seed also the position in the data."""
+    spikes: Any = None
+    """`spikes.Spikes` where loss spikes are skipped."""
 
 
 class Metrics(NamedTuple):
@@ -45,6 +48,8 @@ class Metrics(NamedTuple):
     """Of this step's gradient; None where it is computed in one part."""
     noise_scale: Array | None
     """In tokens, from the smoothed estimates."""
+    skipped_updates: Array
+    """So far, this step's included (int32)."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +69,26 @@ class Program:
 
 
 def make_program(
-    model: ModelConfig, vocabulary: int, sequence_length: int, config: ProgramConfig, optimizer: Structure = ADAMW
+    model: ModelConfig,
+    vocabulary: int,
+    sequence_length: int,
+    config: ProgramConfig,
+    optimizer: Structure = ADAMW,
+    skip_spikes: SpikeConfig | None = None,
 ) -> Program:
     """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call."""
     traced = {"z_loss": 0.0, "balance_loss": 0.0}  # in Hyperparameters: runs that differ in them share a program
-    return _make_program(model.model_copy(update=traced), vocabulary, sequence_length, config, optimizer)
+    return _make_program(model.model_copy(update=traced), vocabulary, sequence_length, config, optimizer, skip_spikes)
 
 
 @functools.cache
 def _make_program(
-    model: ModelConfig, vocabulary: int, sequence_length: int, config: ProgramConfig, optimizer: Structure
+    model: ModelConfig,
+    vocabulary: int,
+    sequence_length: int,
+    config: ProgramConfig,
+    optimizer: Structure,
+    skip_spikes: SpikeConfig | None,
 ) -> Program:
     check_divisible(config.mesh, model, vocabulary)
     mesh = make_mesh(config.mesh)
@@ -93,7 +108,8 @@ def _make_program(
         parameters = nnx.to_pure_dict(nnx.state(transformer, nnx.Param))
         step = jnp.int32(0)
         noise = SmoothedNoise(*[jnp.float32(0.0)] * len(SmoothedNoise._fields))
-        return State(parameters, make_optimizer(optimizer, model.rules, hyper, step).init(parameters), noise, step)
+        spikes = None if skip_spikes is None else no_spikes(skip_spikes)
+        return State(parameters, make_optimizer(optimizer, model.rules, hyper, step).init(parameters), noise, step, spikes)
 
     def losses(parameters: Any, tokens_BxL1: Array, execution: Execution) -> tuple[TokenLosses, Load | None]:
         transformer = nnx.merge(graph, nnx.State(parameters))
@@ -143,15 +159,20 @@ def _make_program(
         transformation = make_optimizer(optimizer, model.rules, hyper, state.step)
         updates, optimizer_state = transformation.update(gradient.mean, state.optimizer, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
+        norm, spikes, loss = optax.tree.norm(gradient.mean), state.spikes, gradient.cross_entropy
+        if skip_spikes is not None:
+            old, new = (state.parameters, state.optimizer), (parameters, optimizer_state)
+            (parameters, optimizer_state), spikes = skip_spike(skip_spikes, spikes, state.step, loss, norm, old, new)
         noise = state.noise if gradient.noise is None else smooth(state.noise, gradient.noise)
         metrics = Metrics(
-            loss=gradient.cross_entropy,
-            gradient_norm=optax.tree.norm(gradient.mean),
+            loss=loss,
+            gradient_norm=norm,
             learning_rate=learning_rate(hyper, state.step),
             noise=gradient.noise,
             noise_scale=None if gradient.noise is None else noise.covariance_trace / noise.squared_norm,
+            skipped_updates=jnp.int32(0) if spikes is None else spikes.skipped,
         )
-        return State(parameters, optimizer_state, noise, state.step + 1), metrics
+        return State(parameters, optimizer_state, noise, state.step + 1, spikes), metrics
 
     def evaluate(parameters: Any, tokens_BxL1: Array, weights_B: Array) -> Array:
         token, _ = losses(parameters, tokens_BxL1, evaluation)
@@ -199,4 +220,5 @@ def _state_shardings(mesh: Mesh, state: State) -> State:
         return next((of_path[each] for each in endings if shapes.get(each) == leaf.shape), replicated)
 
     optimizer = jax.tree_util.tree_map_with_path(sharding, state.optimizer)
-    return State(parameters, optimizer, jax.tree.map(lambda _: replicated, state.noise), replicated)
+    noise, spikes = jax.tree.map(lambda _: replicated, (state.noise, state.spikes))
+    return State(parameters, optimizer, noise, replicated, spikes)
