@@ -37,14 +37,14 @@ def end(curve: pd.DataFrame) -> float:
 
 @pytest.mark.parametrize("noise", [1e-3, 1e-2])
 def test_ninety_percent_intervals_hold_the_end(noise: float) -> None:
-    """Of 20 simulations at least 15: fewer has a probability of 1 % at 0.9; the interval errs on the wide side."""
+    """Of 12 simulations at least 9: fewer has a probability of 3 % at 0.9; the interval errs on the wide side."""
     random = np.random.default_rng(0)
     inside = 0
-    for _ in range(20):
+    for _ in range(12):
         curve = simulated(random, noise)
         found = final_loss(first(curve, 0.5), curve["tokens"].max(), schedule="constant")
         inside += found.low < end(simulated(random, 0.0)) < found.high
-    assert inside >= 15
+    assert inside >= 9
 
 
 @pytest.mark.parametrize("size", SIZES)
