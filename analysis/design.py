@@ -13,15 +13,18 @@ Shapes: `K` candidate cells, `P` parameters, `V` variables.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from scipy import stats
 
 from analysis.errors import AnalysisError
 from analysis.fits import counted
 from analysis.laws import Array, Law
-from analysis.results import Fit
+from analysis.results import Fit, write_text
 from analysis.uncertainty import Quantity, rollouts
 from analysis.uncertainty.linear import huber_moments
 
@@ -178,6 +181,31 @@ def design(
     return Design(quantity.name, level, expected([]), table, _verdict(criterion, flops, budget, most, chosen))
 
 
+def write_sweep(design: Design, path: Path, name: str, base: Mapping[str, Any] | None = None) -> Path:
+    """Write the runs as a sweep file: `model` is the parameters of a rung of the ladder, `base` what all runs share.
+
+    Repeats of a cell differ in their `seed`.
+    """
+    low, high = design.before
+    heading = [
+        f"# The next runs for: {design.question}",
+        f"#   now       {low:.5g} to {high:.5g} ({design.level:.0%})",
+        *[
+            f"#   after {number:2}  {run.low:.5g} to {run.high:.5g}, {run.flops:.2e} FLOPs"
+            for number, run in enumerate(design.runs.itertuples(), 1)
+        ],
+        f"#   {design.verdict}",
+    ]
+    if base is None:
+        heading.append("# base: to be filled with that of the runs so far")
+    cells = [
+        {"model": int(run.parameters), "training.tokens": int(run.tokens)} | ({"seed": int(run.seed)} if run.seed else {})
+        for run in design.runs.itertuples()
+    ]
+    content = yaml.safe_dump({"name": name, "base": dict(base or {}), "cells": cells}, sort_keys=False, default_flow_style=None)
+    return write_text("\n".join([*heading, content]), path)
+
+
 def _ladder(name: str, limits: tuple[float, float]) -> Array:
     low, high = limits
     if not 0 < low <= high < np.inf:
@@ -244,7 +272,9 @@ def _by_gain(criterion: _Criterion, chosen: list[int], flops: Array) -> list[int
 def _verdict(criterion: _Criterion, flops: Array, budget: float, most: int, chosen: list[int]) -> str:
     variance = criterion.variance(chosen)
     floor = float(criterion.law_variance(criterion.parts(chosen)[1]))
-    law = f"; {floor / variance:.0%} of the variance left is the law's own error, which only larger runs reduce" if floor else ""
+    law = (
+        f"; {floor / variance:.0%} of the variance left is the law's own error, which only larger runs reduce" if floor else ""
+    )
     left = budget - flops[chosen].sum()
     after = np.where(flops <= left, criterion.with_each(chosen), np.inf).min()
     if len(chosen) == most:

@@ -1,4 +1,6 @@
-"""What a fit costs, beside SciPy's L-BFGS-B on the published grid of starts: `python -m benchmarks.fitting`, about a minute.
+"""What a fit costs, beside SciPy's L-BFGS-B on the published grid of starts.
+
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m benchmarks.fitting       about a minute
 
 240 points of Hoffmann et al.'s figure 4 (see `benchmarks.law_error`), one thread, process CPU time, the median of several.
 SciPy minimises the same sum of Huber losses with the analytic gradient from a share of the 4,500 starts of Hoffmann et al.
@@ -12,9 +14,6 @@ import os
 import subprocess
 import sys
 import time
-
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[threads] = "1"  # before NumPy is imported
 
 from collections.abc import Callable
 
@@ -104,7 +103,11 @@ def main() -> None:
     whole = "" if count == 4500 else f" (extrapolated from {len(objectives)})"
     rows = [
         ("objective", f"{best.solution.objective[0]:.14f}", f"{objectives.min():.14f}"),
-        ("starts at the optimum", f"{best.share_of_starts[0]:.0%} of {fitting.STARTS}", f"{at_optimum:.1%} of {len(objectives)}"),
+        (
+            "starts at the optimum",
+            f"{best.share_of_starts[0]:.0%} of {fitting.STARTS}",
+            f"{at_optimum:.1%} of {len(objectives)}",
+        ),
         ("starts called a success", f"{float(best.solution.converged[0]):.0%}", f"{success:.0%}"),
         ("one fit", f"{1e3 * one:.1f} ms", f"{4500 * per_start:.0f} s{whole}"),
         (f"{RESAMPLES:,} refits", f"{resampled:.2f} s", f"{RESAMPLES * per_start:.0f} s from one start each (extrapolated)"),
