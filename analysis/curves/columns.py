@@ -78,6 +78,8 @@ COLUMNS = {
     "learning_rate": Column(float, "", "of this step", ("lr", "train/lr", "train/learning_rate")),
     "peak_learning_rate": Column(float, "", "the highest of the run", ("max_lr", "peak_lr", "base_lr")),
     "gradient_norm": Column(float, "", "global norm before clipping", ("grad_norm", "train/grad_norm")),
+    "gradient_noise_scale": Column(float, "", "as the trainer estimates it (McCandlish et al. 2018, arXiv 1812.06162)"),
+    "skipped_updates": Column(float, "", "updates that the trainer left out"),
     "seconds": Column(float, "s", "wall time since the row before"),
 }
 """Columns in the order of the table.
@@ -126,7 +128,7 @@ def words(values: pd.Series) -> pd.Series:
     """A text column: whole numbers without a decimal point, "" where nothing is."""
     if values.isna().all():
         return pd.Series("", index=values.index, dtype="str")
-    if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
+    if values.dtype.kind == "f" and ((values.dropna() % 1 == 0) & (values.dropna().abs() < 2**53)).all():
         values = values.astype("Int64")
     return values.astype("str").where(values.notna(), "").str.strip()
 

@@ -124,10 +124,10 @@ def _rises(curves: pd.DataFrame) -> Iterator[Flag]:
 
 
 def _skipped(curves: pd.DataFrame) -> Iterator[Flag]:
-    if "skipped_updates" in curves:
-        for run, most in curves.groupby("run", sort=False)["skipped_updates"].max().items():
-            if most > 0:
-                yield Flag(str(run), 0, "skipped updates", "note", f"{most:.0f} updates were skipped")
+    skipped = curves[curves["skipped_updates"] > 0]
+    for run, group in skipped.groupby("run", sort=False):
+        reason = f"the trainer left out updates: {group['skipped_updates'].max():.0f} at most in a row of the curve"
+        yield Flag(str(run), int(group["row"].iloc[0]), "skipped updates", "note", reason)
 
 
 def _derived(curves: pd.DataFrame) -> Iterator[Flag]:

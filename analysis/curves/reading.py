@@ -6,14 +6,12 @@ from typing import Any
 import pandas as pd
 
 from analysis.curves import mapping, record, tensorboard
-from analysis.curves.columns import filled, missing, some, tidy
+from analysis.curves.columns import filled, missing, some, tidy, words
 from analysis.curves.derive import derive as derive_columns
 from analysis.curves.files import frame, read_directory, read_file, stem, table_files
 from analysis.curves.paths import absent, as_path
 from analysis.curves.points import usable
 from analysis.errors import AnalysisError
-
-NOTED = "; "
 
 
 def read(
@@ -111,7 +109,7 @@ def _with_runs(table: pd.DataFrame, name: str) -> pd.DataFrame:
         return table.assign(run=[f"row {number}" for number in table["row"]])
     run = table.attrs.get("curve", "curve")
     said = f"run = {run!r}: one run, as its step only rises and there is no column 'run'"
-    before = table["derived"].fillna("") + NOTED if "derived" in table else ""
+    before = words(table["derived"]) + "; " if "derived" in table else ""
     return table.assign(run=run, derived=before + said)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_up import set_status
 from rich.console import Console
 
@@ -223,9 +225,10 @@ def test_one_value_in_other_units_than_the_rest() -> None:
 
 
 def test_skipped_updates_and_rises() -> None:
-    rows = _curve([4.0, 3.0, 3.5], skipped_updates=3)
+    rows = [{**row, "skipped_updates": n} for n, row in enumerate(_curve([4.0, 3.0, 3.5]))]
     found = {flag[2]: flag[1] for flag in _flags(rows)}
-    assert found["skipped updates"] == 0
+    assert found["skipped updates"] == 2
+    assert "2 at most" in _reason(rows, "skipped updates")
     assert found["rise"] == 2
     assert _reason(rows, "rise") == "ends 17 % above its lowest loss: diverged or overfitted"  # 3.5 / 3
 
@@ -256,6 +259,40 @@ def test_the_table_for_the_terminal_fits_80_columns() -> None:
     assert "…ong-name-of-a-run-0" in text
     assert max(map(len, text.splitlines())) <= 80
     assert "loss is -1" in text
+
+
+CELLS = [
+    *(1e6, 2e6, 3.0, 20.0, 1e18) * 3,
+    None,
+    np.nan,
+    np.inf,
+    0,
+    -1,
+    "",
+    "2B",
+    "nan",
+    "many",
+    True,
+    {"a": 1},
+    [1],
+    pd.NaT,
+    10**30,
+]
+NAMES = [*curves.COLUMNS, "unknown", "label.width", "_step", "_runtime"]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(CELLS), max_size=8), max_size=6))
+def test_whatever_the_table_holds_an_error_is_one_line(rows: list[dict[str, Any]]) -> None:
+    try:
+        table = curves.read([{"loss": 3.0, **row} for row in rows])
+        points, found = curves.final_points(table), curves.flags(table)
+    except AnalysisError as error:
+        message = str(error)
+        assert "\n" not in message
+    else:
+        assert set(points["run"]) == set(table["run"])
+        assert set(found["run"]) <= {"", *table["run"]}
 
 
 def test_flags_are_machine_readable(sweep: Path) -> None:

@@ -123,10 +123,10 @@ def test_a_record_keeps_its_schedule_and_unknown_columns(tmp_path: Path, truth: 
     record["facts"]["active_parameters"] = 5
     (run / "run.json").write_text(json.dumps(record))
     rows = [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
-    (run / "curve.jsonl").write_text("".join(json.dumps({**row, "gradient_noise_scale": 7.5}) + "\n" for row in rows))
+    (run / "curve.jsonl").write_text("".join(json.dumps({**row, "loss_scale": 7.5}) + "\n" for row in rows))
     row = curves.read(run).iloc[-1]
     expected = {"schedule": "wsd", "batch_tokens": 25_000, "warmup_tokens": 50_000, "decay_tokens": 250_000}
-    expected |= {"peak_learning_rate": 3e-3, "active_parameters": 5, "gradient_noise_scale": 7.5, "row": 21}
+    expected |= {"peak_learning_rate": 3e-3, "active_parameters": 5, "loss_scale": 7.5, "row": 21}
     assert {name: row[name] for name in expected} == expected
 
 
