@@ -1,12 +1,12 @@
 """Which runs to train next: those that narrow the answer to one question most for the FLOPs they cost.
 
-An answer is a number that follows from the law, linear near the fit: its variance is c^T M^-1 c with the gradient c of the answer
-and the Gauss-Newton information M of all runs. A run at x with noise sigma adds h h^T / sigma^2 with h the gradient of the log
-target at x, so that the gain of a run is known before it is trained: a c-optimal design, exact, within a budget (Atkinson, Donev &
-Tobias 2007, chapters 10 to 13). Cells are chosen from a grid by greedy steps and then exchanged one by one until none helps.
+An answer is a number that follows from the law, linear near the fit: its variance is c^T M^-1 c with the gradient c of the
+answer and the Gauss-Newton information M of all runs. A run at x with noise sigma adds h h^T / sigma^2, h being the gradient of
+the log target at x, so that the gain of a run is known before it is trained: an exact c-optimal design within a budget
+(Atkinson, Donev & Tobias 2007). Cells come from a grid, by greedy steps, and are exchanged one by one until none helps.
 
-An answer beyond the largest run also carries the law's error (see `uncertainty.rollouts`): in proportion to the logarithm of the
-distance, which a larger run shortens. That and the vague prior of `VAGUE` are the only additions to the textbook's criterion.
+An answer beyond the largest run also carries the law's error (see `uncertainty.rollouts`): in proportion to the logarithm of
+the distance, which a larger run shortens. That and the vague prior of `VAGUE` are all that is added to the textbook's criterion.
 
 Shapes: `K` candidate cells, `P` parameters, `V` variables.
 """
@@ -74,8 +74,8 @@ class Design:
         question: in words.
         level: of the intervals.
         before: interval of the answer from the runs so far.
-        runs: in order of gain per FLOP: `parameters`, `tokens`, `seed` (the first of a cell is 0), `flops`, and `low` and `high` of
-            the interval expected once this run and those before it are in.
+        runs: in order of gain per FLOP: `parameters`, `tokens`, `seed` (the first of a cell is 0), `flops`, and `low` and
+            `high` of the interval expected once this run and those before it are in.
         verdict: whether more runs would help, in a sentence.
     """
 
@@ -107,8 +107,8 @@ class _Criterion:
     def parts(self, chosen: list[int]) -> tuple[Array, float]:
         """Covariance (P, P) of the coordinates and the logarithm of the largest run's FLOPs, with the chosen runs."""
         rows = self.rows[chosen]
-        largest = max([self.log_largest, *self.log_flops[chosen]])
-        return np.linalg.inv(self.prior + rows.T @ rows), largest
+        largest = float(np.max(self.log_flops[chosen], initial=self.log_largest))
+        return np.asarray(np.linalg.inv(self.prior + rows.T @ rows), np.float64), largest
 
     def variance(self, chosen: list[int]) -> float:
         """Of the answer, with the chosen runs."""
@@ -262,7 +262,8 @@ def _exchange(criterion: _Criterion, flops: Array, budget: float, chosen: list[i
 
 def _by_gain(criterion: _Criterion, chosen: list[int], flops: Array) -> list[int]:
     """The chosen runs, those first that narrow the answer most per FLOP."""
-    rest, ordered = list(chosen), []
+    rest = list(chosen)
+    ordered: list[int] = []
     while rest:
         gain = (criterion.variance(ordered) - criterion.with_each(ordered)[rest]) / flops[rest]
         ordered.append(rest.pop(int(gain.argmax())))

@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import time
-
 from collections.abc import Callable
 
 import numpy as np

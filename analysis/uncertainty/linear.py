@@ -1,8 +1,8 @@
 """The delta method: a fit as linear in its parameters as it is at the optimum, and Student's t.
 
 Without several points to a run, the covariance of the coordinates is that of an M-estimator under Gaussian noise of one size
-(Huber 1964): sigma^2 (J J^T)^-1 E[psi^2] / (sigma E[psi'])^2, psi being Huber's; the last factor runs from 1 for least squares to
-pi / 2 for least absolute residuals. With them it is the sandwich that sums scores by run (Liang & Zeger 1986), times
+(Huber 1964): sigma^2 (J J^T)^-1 E[psi^2] / (sigma E[psi'])^2, psi being Huber's; the last factor runs from 1 for least squares
+to pi / 2 for least absolute residuals. With them it is the sandwich that sums scores by run (Liang & Zeger 1986), times
 G / (G - P), which assumes no noise of one size and no independence within a run.
 """
 
@@ -17,10 +17,10 @@ from analysis.uncertainty.quantities import Quantity
 def covariance(problem: Problem) -> Array:
     """Of the coordinates at the optimum (P, P); along directions that the points do not show it is zero."""
     jacobian = problem.jacobian(problem.theta)
-    width = np.linalg.norm(jacobian, axis=1)
-    width = np.where(width > 0, width, 1.0)
+    width = np.sqrt((jacobian**2).sum(1))
+    width[width == 0] = 1.0
     scaled = jacobian / width[:, None]
-    bread = np.linalg.pinv(scaled @ scaled.T, rcond=1e-14, hermitian=True)
+    bread = np.asarray(np.linalg.pinv(scaled @ scaled.T, rcond=1e-14, hermitian=True), np.float64)
     inside, square = huber_moments(problem.penalty.delta / problem.noise_level)
     if problem.clustered:
         delta = problem.penalty.delta

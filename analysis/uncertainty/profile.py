@@ -16,7 +16,7 @@ from scipy import stats
 from analysis import fitting
 from analysis.laws import Array, Law
 from analysis.laws.jets import Jet
-from analysis.uncertainty.problem import LEAST_SQUARES
+from analysis.penalties import NEVER
 from analysis.uncertainty.quantities import Quantity
 
 ROUNDS = 20
@@ -78,7 +78,7 @@ def profile_interval(
     """
     centre = law.centre(logs)
     centred = logs - centre[:, None]
-    best = fitting.refine(law, logs, log_values, None, starts, LEAST_SQUARES, (1.0,))
+    best = fitting.refine(law, logs, log_values, None, starts, NEVER, (1.0,))
     freedom = log_values.shape[1] - starts.shape[1]
     variance = np.maximum(2 * best.objective / freedom, 1e-30)
     asked = stats.t.ppf((1 + level) / 2, freedom)
@@ -105,7 +105,7 @@ def profile_interval(
             stepped = theta + direction[lanes] * ((target - at) / cost[lanes])[:, None]
             weights = np.concatenate([np.ones((len(lanes), logs.shape[1])), np.maximum(GRIP / cost[lanes, None], 1.0)], 1)
             goals = np.concatenate([log_values[lanes], target[:, None]], 1)
-            theta = fitting.refine(pinned, centred, goals, weights, stepped, LEAST_SQUARES, (1.0,)).theta
+            theta = fitting.refine(pinned, centred, goals, weights, stepped, NEVER, (1.0,)).theta
             rise = ((law.log_value(theta, centred) - log_values[lanes]) ** 2).sum(1) - 2 * best.objective[lanes]
             reached = np.sqrt(np.maximum(rise, 0) / variance[lanes])
             at = quantity.coordinate(law.shift(theta, centre))

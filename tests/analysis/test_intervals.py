@@ -10,8 +10,8 @@ from scipy import stats
 from analysis import fitting, uncertainty
 from analysis.errors import AnalysisError
 from analysis.laws import Chinchilla, Law, Parameter
+from analysis.penalties import NEVER
 from analysis.uncertainty import DRAWN, Problem, bootstraps, interval_of, linear, parameter, prediction
-from analysis.uncertainty.problem import LEAST_SQUARES
 
 
 class Line(Law):
@@ -38,11 +38,11 @@ TRUTH = np.array([np.log(1.5), np.log(80.0), np.log(250.0), 0.35, 0.38])
 def line(points: int = 8) -> tuple[Problem, Any]:
     log_n = np.linspace(11.0, 15.0, points)
     values = 3.0 - 0.3 * log_n + 0.01 * np.random.default_rng(1).standard_normal(points)
-    best = fitting.fit(LINE, log_n[None], values, delta=LEAST_SQUARES)
-    return Problem(LINE, log_n[None], values, best.solution.theta[0], LEAST_SQUARES), stats.linregress(log_n, values)
+    best = fitting.fit(LINE, log_n[None], values, delta=NEVER)
+    return Problem(LINE, log_n[None], values, best.solution.theta[0], NEVER), stats.linregress(log_n, values)
 
 
-def plane(points: tuple[int, int], noise: float = 0.003, delta: float = LEAST_SQUARES) -> Problem:
+def plane(points: tuple[int, int], noise: float = 0.003, delta: float = NEVER) -> Problem:
     n, d = np.meshgrid(np.geomspace(1e5, 1.6e6, points[0]), np.geomspace(1e6, 1.6e7, points[1]))
     logs = np.log(np.stack([n.ravel(), d.ravel()]))
     values = LAW.log_value(TRUTH, logs) + noise * np.random.default_rng(0).standard_normal(logs.shape[1])
@@ -74,14 +74,14 @@ def test_draws_of_a_line_have_students_t(method: str) -> None:
         assert np.quantile(scaled, share) == pytest.approx(stats.t.ppf(share, 6), abs=error)
 
 
-@pytest.mark.parametrize("delta", [1e-3, LEAST_SQUARES])
+@pytest.mark.parametrize("delta", [1e-3, NEVER])
 @pytest.mark.parametrize("method", DRAWN)
 def test_at_many_points_all_methods_agree(method: str, delta: float) -> None:
     """With Gaussian noise of one size nothing tells them apart but the efficiency of Huber's estimator, which all but the
     posterior have to pay for: up to (pi / 2)^(1/2) in the standard error (the asymptotic variance of the median)."""
     problem = plane((16, 15), delta=delta)
     theta = uncertainty.draw(problem, 1000, 0, method).theta
-    least = uncertainty.linear.covariance(Problem(LAW, problem.logs, problem.log_values, problem.theta, LEAST_SQUARES))
+    least = uncertainty.linear.covariance(Problem(LAW, problem.logs, problem.log_values, problem.theta, NEVER))
     inside, square = linear.huber_moments(delta / problem.noise_level)
     efficiency = 1.0 if method == "posterior" else np.sqrt(square) / inside
     spread = theta.std(0, ddof=1)[[3, 4]]
@@ -106,7 +106,7 @@ def test_the_profile_is_the_constrained_minimum() -> None:
     logs = np.concatenate([problem.logs, point[:, None]], 1)
     values = np.append(problem.log_values, np.log(high))
     weights = np.append(np.ones(12), 1e7)
-    held = fitting.refine(LAW, logs, values, weights, problem.theta[None], LEAST_SQUARES, (1.0,))
+    held = fitting.refine(LAW, logs, values, weights, problem.theta[None], NEVER, (1.0,))
     rise = ((LAW.log_value(held.theta[0], problem.logs) - problem.log_values) ** 2).sum() - (problem.residuals**2).sum()
     assert rise == pytest.approx(stats.t.ppf(0.95, 7) ** 2 * problem.noise_level**2, rel=0.01)
 
@@ -116,8 +116,8 @@ def test_a_term_that_may_be_absent_has_a_profile_from_zero() -> None:
     problem = plane((4, 3))
     values = np.log(80.0 * np.exp(-0.35 * problem.logs[0]) + 250.0 * np.exp(-0.38 * problem.logs[1]))
     values = values + 0.003 * np.random.default_rng(2).standard_normal(12)
-    theta = fitting.fit(LAW, problem.logs, values, delta=LEAST_SQUARES).solution.theta[0]
-    floorless = Problem(LAW, problem.logs, values, theta, LEAST_SQUARES)
+    theta = fitting.fit(LAW, problem.logs, values, delta=NEVER).solution.theta[0]
+    floorless = Problem(LAW, problem.logs, values, theta, NEVER)
     low, high = interval_of(floorless, parameter(LAW, "E"), 0.9, "profile", uncertainty.draw(floorless, 10, 0))
     assert low == 0.0
     assert 0.0 < high < np.exp(values.min())
@@ -130,8 +130,8 @@ def clustered(count: int) -> list[Problem]:
     random = np.random.default_rng(3)
     shared, own = 0.01 * random.standard_normal((count, 12))[:, runs], 1e-3 * random.standard_normal((count, 48))
     values = LAW.log_value(TRUTH, problem.logs) + shared + own
-    theta = fitting.refine(LAW, problem.logs, values, None, TRUTH[None], LEAST_SQUARES, (1.0,)).theta
-    return [Problem(LAW, problem.logs, *each, LEAST_SQUARES, runs) for each in zip(values, theta, strict=True)]
+    theta = fitting.refine(LAW, problem.logs, values, None, TRUTH[None], NEVER, (1.0,)).theta
+    return [Problem(LAW, problem.logs, *each, NEVER, runs) for each in zip(values, theta, strict=True)]
 
 
 @pytest.mark.parametrize("method", ["wild", "case", "delta"])
@@ -141,7 +141,7 @@ def test_points_of_one_run_count_once(method: str) -> None:
     problems = clustered(300)
     true = np.std([problem.theta[4] for problem in problems])
     some = problems[:10]
-    alone = [Problem(LAW, each.logs, each.log_values, each.theta, LEAST_SQUARES) for each in some]
+    alone = [Problem(LAW, each.logs, each.log_values, each.theta, NEVER) for each in some]
     by_run, by_point = (
         np.mean([uncertainty.draw(p, 200, 0, method).theta[:, 4].std() for p in each]) for each in (some, alone)
     )
@@ -155,7 +155,7 @@ def test_wild_residuals_of_independent_points_have_the_variance_of_the_noise() -
     problem = plane((4, 3))
     mean = LAW.log_value(TRUTH, problem.logs)
     noise = 0.003 * np.random.default_rng(5).standard_normal((400, 12))
-    corrected = [bootstraps.unabsorbed(Problem(LAW, problem.logs, mean + each, TRUTH, LEAST_SQUARES)) for each in noise]
+    corrected = [bootstraps.unabsorbed(Problem(LAW, problem.logs, mean + each, TRUTH, NEVER)) for each in noise]
     # the mean of 400 squares of one point has a standard error of 7 %
     assert np.square(corrected).mean(0) == pytest.approx(np.full(12, 0.003**2), rel=0.3)
 
