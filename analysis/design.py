@@ -6,7 +6,7 @@ the log target at x, so that the gain of a run is known before it is trained: an
 (Atkinson, Donev & Tobias 2007). Cells come from a grid, by greedy steps, and are exchanged one by one until none helps.
 
 An answer beyond the largest run also carries the law's error (see `uncertainty.rollouts`): in proportion to the logarithm of
-the distance, which a larger run shortens. That and the vague prior of `VAGUE` are all that is added to the textbook's criterion.
+the distance, which a larger run shortens. That and a vague prior are all that is added to the textbook's criterion.
 
 Shapes: `K` candidate cells, `P` parameters, `V` variables.
 """
