@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from scipy import stats
+from scipy import special
 
 from analysis.errors import AnalysisError
 from analysis.fits import counted
@@ -166,7 +166,7 @@ def design(
     freedom = known.logs.shape[1] - len(known.theta) if known.logs.size else np.inf
 
     def expected(ordered: list[int]) -> tuple[float, float]:
-        reach = stats.t.ppf((1 + level) / 2, freedom + len(ordered)) * np.sqrt(criterion.variance(ordered))
+        reach = special.stdtrit(freedom + len(ordered), (1 + level) / 2) * np.sqrt(criterion.variance(ordered))
         return float(quantity.value(middle - reach)), float(quantity.value(middle + reach))
 
     rows = []

@@ -7,7 +7,7 @@ G / (G - P), which assumes no noise of one size and no independence within a run
 """
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.laws import Array
 from analysis.uncertainty.problem import Draws, Problem
@@ -36,8 +36,9 @@ def covariance(problem: Problem) -> Array:
 
 def huber_moments(ratio: float) -> tuple[float, float]:
     """E[psi'] and E[psi^2] / sigma^2 of Huber's psi under Gaussian noise, delta = ratio x sigma."""
-    inside = 2 * stats.norm.cdf(ratio) - 1
-    return float(inside), float(inside - 2 * ratio * stats.norm.pdf(ratio) + 2 * ratio**2 * stats.norm.sf(ratio))
+    inside = 2 * special.ndtr(ratio) - 1
+    density = np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi)
+    return float(inside), float(inside - 2 * ratio * density + 2 * ratio**2 * special.ndtr(-ratio))
 
 
 def linear_draws(problem: Problem, count: int, seed: int) -> Draws:
@@ -56,5 +57,5 @@ def linear_interval(problem: Problem, quantity: Quantity, level: float) -> tuple
     """Of a quantity's coordinate."""
     gradient = quantity.gradient(problem.theta[None])[0]
     middle = float(quantity.coordinate(problem.theta))
-    reach = stats.t.ppf((1 + level) / 2, problem.freedom) * np.sqrt(gradient @ covariance(problem) @ gradient)
+    reach = special.stdtrit(problem.freedom, (1 + level) / 2) * np.sqrt(gradient @ covariance(problem) @ gradient)
     return middle - float(reach), middle + float(reach)

@@ -11,7 +11,7 @@ Shapes: `B` problems of the same points, `P` parameters, `N` points.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis import fitting
 from analysis.laws import Array, Law
@@ -81,7 +81,7 @@ def profile_interval(
     best = fitting.refine(law, logs, log_values, None, starts, NEVER, (1.0,))
     freedom = log_values.shape[1] - starts.shape[1]
     variance = np.maximum(2 * best.objective / freedom, 1e-30)
-    asked = stats.t.ppf((1 + level) / 2, freedom)
+    asked = special.stdtrit(freedom, (1 + level) / 2)
     zero = np.zeros(starts.shape[1])
     uncentred = (law.shift(np.eye(len(zero)), centre) - law.shift(zero, centre)).T
     optimum = law.shift(best.theta, -centre)
