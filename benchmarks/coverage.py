@@ -33,6 +33,8 @@ GRIDS = {12: (4, 3), 40: (8, 5), 240: (16, 15)}
 TRUTHS: tuple[tuple[Law, tuple[float, ...]], ...] = (
     (LAWS["chinchilla"], (np.log(1.5), 0.0, 0.0, 0.35, 0.35)),
     (LAWS["m2"], (np.log(1.5), 0.0, 0.35)),
+    (LAWS["kaplan"], (0.3, 0.3, 0.076, 0.103)),
+    (LAWS["over-training"], (np.log(1.5), 0.0, 0.0, 0.17)),
 )
 
 

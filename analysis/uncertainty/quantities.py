@@ -10,6 +10,8 @@ from analysis.errors import AnalysisError
 from analysis.laws import Array, Law, jets
 from analysis.laws.jets import Jet, coordinates
 
+NOTHING = 1e-12  # an exponent or an inverse below it counts as this
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -32,7 +34,8 @@ class Quantity:
 
     def value(self, coordinate: Array) -> Array:
         """The number itself."""
-        return np.exp(coordinate) if self.positive else coordinate
+        with np.errstate(over="ignore"):
+            return np.exp(coordinate) if self.positive else coordinate
 
     def gradient(self, theta: Array) -> Array:
         """Of the coordinate by the law's (B, P), at `theta` (B, P)."""
@@ -41,9 +44,21 @@ class Quantity:
 
 
 def parameter(law: Law, name: str) -> Quantity:
-    """A parameter of the law."""
+    """A parameter of the law.
+
+    Raises:
+        AnalysisError: of a law whose parameters follow from its coordinates in a way of its own.
+    """
+    if type(law).to_parameters is not Law.to_parameters:
+        raise AnalysisError(f"parameters of the {law.name} law have intervals by draws only: choose another method")
     index = law.names.index(name)
-    return Quantity(name, lambda theta: theta[index], law.parameters[index].kind in ("coefficient", "scale"))
+    each = law.parameters[index]
+    if each.kind == "crossing":
+        exponent = law.names.index(each.exponent)
+        return Quantity(name, lambda theta: theta[index] / jets.at_least(theta[exponent], NOTHING), True)
+    if each.kind == "inverse":
+        return Quantity(name, lambda theta: -jets.log(jets.at_least(theta[index], NOTHING)), True)
+    return Quantity(name, lambda theta: theta[index], each.kind in ("coefficient", "scale"))
 
 
 def prediction(law: Law, logs: Array) -> Quantity:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from analysis import fitting, uncertainty
 from analysis.errors import AnalysisError
-from analysis.laws import Chinchilla, Law, Parameter
+from analysis.laws import LAWS, Chinchilla, Law, Parameter
 from analysis.penalties import NEVER
 from analysis.uncertainty import DRAWN, Problem, bootstraps, interval_of, linear, parameter, prediction
 
@@ -167,6 +167,23 @@ def test_methods_for_independent_points_refuse_runs_of_several(method: str) -> N
     ask = (lambda: uncertainty.draw(problem, 10, 0, method)) if method == "posterior" else None
     with pytest.raises(AnalysisError, match="use `wild`"):
         ask() if ask else interval_of(problem, parameter(LAW, "E"), 0.9, method, draws)
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS.values() if law.name != "farseer"], ids=lambda law: law.name)
+def test_every_parameter_of_every_law_is_a_quantity_with_its_gradient(law: Law) -> None:
+    """The quantity is what `to_parameters` says, and the gradient is that of differences."""
+    theta = np.linspace(0.3, 0.7, len(law.parameters))
+    for index, name in enumerate(law.names):
+        quantity = parameter(law, name)
+        assert quantity.value(quantity.coordinate(theta)) == pytest.approx(law.to_parameters(theta)[index], rel=1e-12)
+        steps = 1e-6 * np.eye(len(theta))
+        differences = (quantity.coordinate(theta + steps) - quantity.coordinate(theta - steps)) / 2e-6
+        assert quantity.gradient(theta[None])[0] == pytest.approx(differences, rel=1e-6, abs=1e-8)
+
+
+def test_parameters_that_follow_in_a_way_of_their_own_have_no_such_quantity() -> None:
+    with pytest.raises(AnalysisError, match="farseer law have intervals by draws only"):
+        parameter(LAWS["farseer"], LAWS["farseer"].names[0])
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
