@@ -3,12 +3,14 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from analysis import fitting
 from analysis.design import Known, _criterion, design
 from analysis.errors import AnalysisError
+from analysis.fits import fit_law
 from analysis.laws import Chinchilla
 from analysis.uncertainty import Quantity, optimal_loss, optimal_parameters, parameter, prediction
 
@@ -111,6 +113,18 @@ def test_more_runs_no_longer_help_where_the_law_error_is_all_that_is_left() -> N
     answer = design(known(0.1), prediction(LAW, np.log([1e8, 1e9])), BUDGET, **LIMITS, target_flops=6e17)
     assert answer.verdict.startswith("more runs no longer help")
     assert answer.runs["flops"].sum() < BUDGET
+
+
+def test_what_a_fit_knows_is_what_its_draws_say() -> None:
+    """Before any further run the interval is that of the fit: 64 runs, least-absolute by Huber's default delta."""
+    n, d = np.meshgrid(np.geomspace(1e5, 1.6e6, 8), np.geomspace(1e6, 1.6e7, 8))
+    logs = np.log(np.stack([n.ravel(), d.ravel()]))
+    losses = np.exp(LAW.log_value(THETA, logs) + NOISE * np.random.default_rng(0).standard_normal(64))
+    points = pd.DataFrame({"parameters": n.ravel(), "tokens": d.ravel(), "loss": losses})
+    fit = fit_law(points, LAW)
+    answer = design(Known.from_fit(fit, points), parameter(LAW, "E"), BUDGET, **LIMITS)
+    low, high = answer.before
+    assert high - low == pytest.approx(fit.estimates["E"].high - fit.estimates["E"].low, rel=0.2)
 
 
 def test_a_published_law_is_known_before_any_run() -> None:

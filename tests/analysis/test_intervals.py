@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from analysis import fitting, uncertainty
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, NotIdentifiedError
+from analysis.fits import fit_law
 from analysis.laws import LAWS, Chinchilla, Law, Parameter
 from analysis.penalties import NEVER
 from analysis.uncertainty import DRAWN, Problem, bootstraps, interval_of, linear, parameter, prediction
@@ -140,10 +142,10 @@ def test_points_of_one_run_count_once(method: str) -> None:
     that take the 48 points as independent."""
     problems = clustered(300)
     true = np.std([problem.theta[4] for problem in problems])
-    some = problems[:10]
+    some = problems[:6]
     alone = [Problem(LAW, each.logs, each.log_values, each.theta, NEVER) for each in some]
     by_run, by_point = (
-        np.mean([uncertainty.draw(p, 200, 0, method).theta[:, 4].std() for p in each]) for each in (some, alone)
+        np.mean([uncertainty.draw(p, 100, 0, method).theta[:, 4].std() for p in each]) for each in (some, alone)
     )
     assert 0.85 < by_run / true < 1.6
     assert by_point / true < 0.6
@@ -184,6 +186,33 @@ def test_every_parameter_of_every_law_is_a_quantity_with_its_gradient(law: Law) 
 def test_parameters_that_follow_in_a_way_of_their_own_have_no_such_quantity() -> None:
     with pytest.raises(AnalysisError, match="farseer law have intervals by draws only"):
         parameter(LAWS["farseer"], LAWS["farseer"].names[0])
+
+
+def table(problem: Problem) -> pd.DataFrame:
+    n, d = np.exp(problem.logs)
+    return pd.DataFrame({"parameters": n, "tokens": d, "loss": np.exp(problem.log_values)})
+
+
+@pytest.mark.parametrize("method", uncertainty.METHODS)
+def test_a_fit_takes_any_method_by_name(method: str) -> None:
+    """The intervals hold the estimate, are those of the method, and the fit says which it was."""
+    fit = fit_law(table(plane((5, 4))), LAW, delta=NEVER, draws=200, method=method)
+    words = {"posterior": "posterior", "profile": "profile likelihood", "delta": "delta method", "case": "case bootstrap"}
+    assert fit.interval_method.startswith(words.get(method, method))
+    for each in fit.estimates.values():
+        assert each.low < each.value < each.high
+
+
+def test_a_fit_refuses_points_that_never_leave_a_line() -> None:
+    n = np.geomspace(1e5, 1e7, 12)
+    points = pd.DataFrame({"parameters": n, "tokens": 20 * n, "loss": 1.5 + 80 / n**0.35})
+    with pytest.raises(NotIdentifiedError, match="tokens = 20 x parameters"):
+        fit_law(points, LAW)
+
+
+def test_the_default_for_few_runs_and_for_many() -> None:
+    assert uncertainty.default_method(plane((4, 3))) == "parametric"
+    assert uncertainty.default_method(plane((10, 10))) == "case"
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
