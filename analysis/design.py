@@ -88,7 +88,11 @@ class Design:
 
 @dataclass(frozen=True)
 class _Criterion:
-    """The answer's variance, as runs are added. `log_target` is the logarithm of the FLOPs it is about, if it is about some."""
+    """The answer's variance, as runs are added.
+
+    `log_target` is the logarithm of the FLOPs of the run whose loss the answer is, if it is one; `log_largest` that of the
+    largest run so far, or where there is none of the smallest that could be.
+    """
 
     gradient: Array  # (P,)
     prior: Array  # information (P, P)
@@ -100,7 +104,7 @@ class _Criterion:
 
     def law_variance(self, log_largest: Array | float) -> Array:
         """What the law's own error adds to the variance, given the largest run."""
-        if self.log_target is None or not np.isfinite(self.log_largest):
+        if self.log_target is None:
             return np.zeros(np.shape(log_largest))
         return np.square(self.law_error * np.maximum(0.0, self.log_target - log_largest))
 
@@ -131,7 +135,6 @@ def design(
     parameters: tuple[float, float],
     tokens: tuple[float, float],
     *,
-    target_flops: float | None = None,
     most: int = 12,
     level: float = 0.9,
 ) -> Design:
@@ -139,11 +142,10 @@ def design(
 
     Args:
         known: the runs so far, or a law from a paper.
-        quantity: the answer sought, see `uncertainty.quantities`; its coordinate is what the interval is of.
+        quantity: the answer sought, see `uncertainty.quantities`. Of a loss beyond the largest run the law's error counts.
         budget: FLOPs to be spent, 6 x parameters x tokens a run.
         parameters: fewest and most that can be trained.
         tokens: likewise.
-        target_flops: of the run that the answer is about, where it is a loss: beyond the largest run the law's error counts.
         most: runs.
         level: of the intervals.
 
@@ -159,7 +161,7 @@ def design(
         least = 6 * axes[0][0] * axes[1][0]
         raise AnalysisError(f"a budget of {budget:.3g} FLOPs carries no run; the smallest within the limits costs {least:.3g}")
     flops = 6 * cells.prod(0)
-    criterion = _criterion(known, quantity, np.log(cells), target_flops)
+    criterion = _criterion(known, quantity, np.log(cells))
     chosen = min((_search(criterion, flops, budget, most, each) for each in (True, False)), key=criterion.variance)
 
     middle = float(quantity.coordinate(known.theta))
@@ -213,7 +215,7 @@ def _ladder(name: str, limits: tuple[float, float]) -> Array:
     return np.geomspace(low, high, 1 + round(np.log(high / low) / np.log(STEP)))
 
 
-def _criterion(known: Known, quantity: Quantity, candidates: Array, target_flops: float | None) -> _Criterion:
+def _criterion(known: Known, quantity: Quantity, candidates: Array) -> _Criterion:
     """In coordinates for logarithms centred on the candidates."""
     law, size, centre = known.law, len(known.theta), candidates.mean(1)
     theta = law.shift(known.theta, -centre)[None]
@@ -226,8 +228,8 @@ def _criterion(known: Known, quantity: Quantity, candidates: Array, target_flops
         prior=so_far.T @ so_far + np.eye(size) / VAGUE**2,
         rows=rows,
         log_flops=log_flops,
-        log_largest=float(np.max(np.log(6) + known.logs.sum(0), initial=-np.inf)),
-        log_target=None if target_flops is None else float(np.log(target_flops)),
+        log_largest=float(np.max(np.log(6) + known.logs.sum(0)) if known.logs.size else log_flops.min()),
+        log_target=None if quantity.size is None else float(np.log(quantity.size)),
         law_error=known.law_error,
     )
 

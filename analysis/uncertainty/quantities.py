@@ -21,11 +21,13 @@ class Quantity:
         name: in tables.
         formula: its coordinate from the P coordinates of the law, arrays or `Jet`s, written as laws are.
         positive: whether that coordinate is the logarithm of the number.
+        size: where the number is the law's target at a point, the size of that point, see `Law.size`.
     """
 
     name: str
     formula: Callable[[Sequence[Any]], Any]
     positive: bool
+    size: float | None = None
 
     def coordinate(self, theta: Array) -> Array:
         """At coordinates (..., P) of the law: (...)."""
@@ -63,8 +65,8 @@ def parameter(law: Law, name: str) -> Quantity:
 
 def prediction(law: Law, logs: Array) -> Quantity:
     """The target at one point, the logarithms (V,) of the law's variables."""
-    point = list(np.asarray(logs, float)[:, None])
-    return Quantity(law.target, lambda theta: law.expression(theta, point), True)
+    point = np.asarray(logs, float)[:, None]
+    return Quantity(law.target, lambda theta: law.expression(theta, list(point)), True, float(law.sizes(np.exp(point))[0]))
 
 
 def optimal_parameters(law: Law, budget: float) -> Quantity:
@@ -74,7 +76,7 @@ def optimal_parameters(law: Law, budget: float) -> Quantity:
 
 def optimal_loss(law: Law, budget: float) -> Quantity:
     """The Chinchilla law's loss at N* and D* of a budget in FLOPs."""
-    return Quantity("compute-optimal loss", lambda theta: law.expression(theta, _optimum(law, theta, budget)), True)
+    return Quantity("compute-optimal loss", lambda theta: law.expression(theta, _optimum(law, theta, budget)), True, budget)
 
 
 def _optimum(law: Law, theta: Sequence[Any], budget: float) -> list[Any]:

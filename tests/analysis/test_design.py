@@ -63,7 +63,7 @@ def test_no_three_runs_do_better_than_the_three_chosen(quantity: Quantity) -> No
     n, d = np.meshgrid(np.geomspace(1e5, 8e5, 4), np.geomspace(4e6, 3.2e7, 4))
     cells = np.stack([n.ravel(), d.ravel()])
     flops, budget = 6 * cells.prod(0), 2e14
-    criterion = _criterion(known(), quantity, np.log(cells), None)
+    criterion = _criterion(known(), quantity, np.log(cells))
     subsets = itertools.combinations_with_replacement(range(16), 3)
     best = min(criterion.variance(list(subset)) for subset in subsets if flops[list(subset)].sum() <= budget)
     runs = design(known(), quantity, budget, **limits, most=3).runs
@@ -100,7 +100,7 @@ def test_every_further_run_narrows_the_interval_and_repeats_have_seeds_of_their_
 
 def test_the_law_error_asks_for_a_larger_run() -> None:
     quantity = prediction(LAW, np.log([1e8, 1e9]))
-    without, with_error = (design(known(error), quantity, BUDGET, **LIMITS, target_flops=6e17) for error in (0.0, 0.02))
+    without, with_error = (design(known(error), quantity, BUDGET, **LIMITS) for error in (0.0, 0.02))
     assert with_error.runs["flops"].max() > 0.9 * BUDGET / 2 > 0
     assert with_error.runs["flops"].max() >= without.runs["flops"].max()
     distance = np.log(6e17 / with_error.runs["flops"].max())
@@ -110,7 +110,7 @@ def test_the_law_error_asks_for_a_larger_run() -> None:
 
 
 def test_more_runs_no_longer_help_where_the_law_error_is_all_that_is_left() -> None:
-    answer = design(known(0.1), prediction(LAW, np.log([1e8, 1e9])), BUDGET, **LIMITS, target_flops=6e17)
+    answer = design(known(0.1), prediction(LAW, np.log([1e8, 1e9])), BUDGET, **LIMITS)
     assert answer.verdict.startswith("more runs no longer help")
     assert answer.runs["flops"].sum() < BUDGET
 
