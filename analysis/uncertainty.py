@@ -29,7 +29,7 @@ from analysis import fitting
 from analysis.laws import Array, Law
 
 CASES_PER_PARAMETER = 20
-LAW_ERROR = 0.008  # standard deviation of log loss per factor e of compute beyond the data
+LAW_ERROR = 0.02  # standard deviation of log loss per factor e of compute beyond the data
 ROLLOUT_SIMULATIONS = 200
 ROLLOUT_CUTOFFS = 8
 

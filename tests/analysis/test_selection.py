@@ -28,7 +28,7 @@ def test_a_rollout_sees_nothing_beyond_its_cutoff() -> None:
     rolled = selection.roll_out(Candidate(LAWS["m2"]), logs, log_values, X, delta=1e-3, level=0.9)
     cutoff = rolled["cutoff"].min()
     first = rolled[rolled["cutoff"] == cutoff]
-    changed = np.where(X > cutoff, log_values + 1.0, log_values)
+    changed = np.where(cutoff < X, log_values + 1.0, log_values)
     again = selection.roll_out(Candidate(LAWS["m2"]), logs, changed, X, delta=1e-3, level=0.9)
     np.testing.assert_allclose(again[again["cutoff"] == cutoff]["error"], first["error"] + 1.0, atol=1e-9)
     assert (X[first["point"]] > cutoff).all()
