@@ -29,12 +29,13 @@ CURVES = (datasets.routing_curves, datasets.multipowerlaw, datasets.datablations
 PROTOCOL = ("m1", "m2", "m3", "m4", "bnsl1")
 SLOW = ("bnsl2", "bnsl3")  # seconds a fit: not rolled out here
 DEFAULT = "default selection"
+DRAWS = 40  # behind each interval: their shares are averaged over many
 
 
 def rollouts(points: pd.DataFrame) -> pd.DataFrame:
     """The table of `compare` for the laws whose variables are columns, and what it says of the refused."""
     laws = [law for law in LAWS.values() if set(law.variables) <= set(points) and law.name not in SLOW]
-    return selection.compare(points, laws)
+    return selection.compare(points, laws, draws=DRAWS)
 
 
 def by_rollouts(name: str, groups: list[pd.DataFrame]) -> Iterator[dict[str, object]]:
