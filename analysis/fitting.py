@@ -166,8 +166,15 @@ def _tie(law: Law, logs: Array) -> str | None:
     return f"{law.variables[varying[last]]} = {' x '.join([f'{constant:.3g}', *factors])}"
 
 
-def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, delta: float | Penalty = DELTA) -> Best:
-    """Fit each row of `log_values` (B, N) from `STARTS` seeds of the law.
+def fit(
+    law: Law,
+    logs: Array,
+    log_values: Array,
+    weights: Array | None = None,
+    delta: float | Penalty = DELTA,
+    starts: int = STARTS,
+) -> Best:
+    """Fit each row of `log_values` (B, N) from the best seeds of the law.
 
     Args:
         law: the functional form.
@@ -175,10 +182,11 @@ def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, 
         log_values: natural logarithms of the target, (N,) or (B, N).
         weights: how often each point counts, (N,) or (B, N); one where absent.
         delta: where Huber's loss turns from quadratic to linear, in the log target; or another penalty of the residuals.
+        starts: how many seeds, at most 16.
     """
     log_values, weights = _lanes(log_values, weights)
     centre = law.centre(logs)
-    seeds = law.seeds(logs - centre[:, None], log_values, weights, STARTS)
+    seeds = law.seeds(logs - centre[:, None], log_values, weights, starts)
     batch, starts = seeds.shape[:2]
     repeated = np.repeat(np.arange(batch), starts)
     seeds = law.shift(seeds.reshape(-1, seeds.shape[-1]), centre)

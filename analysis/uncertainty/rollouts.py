@@ -15,7 +15,7 @@ from analysis.laws import Array, Law
 from analysis.penalties import Penalty
 from analysis.uncertainty.problem import Draws
 
-LAW_ERROR = 0.008  # standard deviation of log loss per factor e of compute beyond the data
+LAW_ERROR = 0.02  # standard deviation of log loss per factor e of compute beyond the data
 ROLLOUT_SIMULATIONS = 200
 ROLLOUT_CUTOFFS = 8
 
