@@ -42,7 +42,9 @@ GRIDS: dict[str, tuple[np.ndarray, ...]] = {
 CHOSEN: dict[str, dict[str, float]] = {
     "over-training": {"E": 1.5, "a": 300.0, "b": 800.0, "eta": 0.16},
     "farseer": {
-        "a_1": -0.12, "b_1": 0.4, "alpha": 0.12, "a_2": 90.0, "b_2": -5.0, "beta": -0.1, "a_3": -0.02, "b_3": 0.1, "gamma": 0.17,
+        "a_1": -0.12, "b_1": 0.4, "alpha": 0.12,
+        "a_2": 90.0, "b_2": -5.0, "beta": -0.1,
+        "a_3": -0.02, "b_3": 0.1, "gamma": 0.17,
     },
     "multi-power": {"L_0": 2.5, "A": 0.6, "B": 450.0, "alpha": 0.45, "C": 2.0, "beta": 0.6, "gamma": 0.65},
     "timescale": {"k": 1.1, "alpha": 0.5},
