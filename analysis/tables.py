@@ -70,6 +70,24 @@ def comparison_table(forecast: Forecast, compared: pd.DataFrame) -> Table:
     return table
 
 
+def quality_table(flags: pd.DataFrame, shown: int = 3) -> Table:
+    """What is odd about the curves, from `curves.flags`: the first few of each kind, and how many more there are."""
+    excluded = (flags["severity"] == "excluded").sum()
+    table = _table(f"{excluded} excluded, {len(flags) - excluded} notes", ("",), ())
+    for name in ("flag", "run"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("row", justify="right")
+    table.add_column("reason")
+    for (severity, kind), group in flags.groupby(["severity", "kind"], sort=False):
+        for run, row, reason in group[["run", "row", "reason"]].head(shown).itertuples(index=False):
+            name = run if len(run) <= 20 else f"…{run[-19:]}"
+            table.add_row(severity, kind, name or "all", f"{row or ''}", reason)
+            severity = kind = ""
+        if len(group) > shown:
+            table.add_row("", "", f"and {len(group) - shown} more")
+    return table
+
+
 def _level(level: float) -> str:
     return f"{level:.0%} interval"
 

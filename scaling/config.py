@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from scaling.data.worlds import named_world
 from scaling.errors import ScalingError
 from scaling.models.shapes import expand_model
 from scaling.quantities import Amount, Count
@@ -98,9 +99,11 @@ class ModelConfig(Section):
 
 
 class TokenizerConfig(Section):
-    """`bytes` (256 tokens; the byte 255, which UTF-8 never uses, ends a document) or `bpe` trained on the training split."""
+    """`bytes` (256 tokens; the byte 255, which UTF-8 never uses, ends a document), `bpe` trained on the training split, or
+    `symbols`, which every synthetic world brings with it.
+    """
 
-    kind: Literal["bytes", "bpe"] = "bytes"
+    kind: Literal["bytes", "bpe", "symbols"] = "bytes"
     vocabulary: Count = 256
 
     @model_validator(mode="after")
@@ -113,7 +116,9 @@ class TokenizerConfig(Section):
 
 
 class DataConfig(Section):
-    """What is read. `corpus` is `stdlib`, `files:PATTERN` (a folder or glob of text or JSONL) or `tfds:NAME`."""
+    """What is read. `corpus` is `stdlib`, `files:PATTERN` (a folder or glob of text or JSONL), `tfds:NAME`, or a world of
+    known entropy such as `dyck:pairs=16,kinds=2` (`scaling.data.worlds`).
+    """
 
     corpus: str = "stdlib"
     text_field: str = "text"
@@ -121,6 +126,19 @@ class DataConfig(Section):
     sequence_length: Count = 256
     validation_tokens: Count = 2**16
     max_epochs: Amount = 1.0
+    world_tokens: Count = 2**24
+    """How many tokens of a world are made for training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _symbols(cls, fields: Any) -> Any:
+        """A world's tokens are its own."""
+        world = named_world(fields["corpus"]) if isinstance(fields, Mapping) and "corpus" in fields else None
+        if world is None:
+            return fields
+        if "tokenizer" in fields and TokenizerConfig.model_validate(fields["tokenizer"]).kind != "symbols":
+            raise ValueError(f"the world {fields['corpus']} brings its own tokens; leave data.tokenizer out")
+        return {**fields, "tokenizer": {"kind": "symbols", "vocabulary": world.vocabulary}}
 
 
 class TrainingConfig(Section):

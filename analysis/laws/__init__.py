@@ -5,6 +5,8 @@ import functools
 import re
 
 from analysis.errors import AnalysisError
+from analysis.laws.alabdulmohsin import M1, M2, M3, M4
+from analysis.laws.bnsl import BROKEN, BrokenPowerLaw
 from analysis.laws.chinchilla import Chinchilla
 from analysis.laws.constrained import constrained, parse_constraints
 from analysis.laws.data_constrained import DataConstrained
@@ -59,6 +61,11 @@ LAWS: dict[str, Law] = {
         Quantization(),
         DownstreamError(),
         DownstreamAccuracy(),
+        M1(),
+        M2(),
+        M3(),
+        M4(),
+        *BROKEN,
     )
 }
 
@@ -84,7 +91,12 @@ def law(definition: str) -> Law:
 
 __all__ = [
     "LAWS",
+    "M1",
+    "M2",
+    "M3",
+    "M4",
     "Array",
+    "BrokenPowerLaw",
     "Chinchilla",
     "DataConstrained",
     "Expression",

@@ -150,7 +150,8 @@ class Law(ABC):
         Candidates fill the plausible coordinates evenly; each region of them gives its best, by the weighted
         squared error of the log target, so that the starts differ and their agreement means something.
         """
-        candidates, places = self._candidates(range(len(self.parameters)), logs, log_values)
+        coordinates, places = self._axes(range(len(self.parameters)), logs, log_values)
+        candidates = flat(coordinates)
         predicted = self.log_value(candidates, logs)
         starts = []
         for values, weight in zip(log_values, weights, strict=True):
@@ -158,15 +159,19 @@ class Law(ABC):
             starts.append(candidates[best_of_regions(error, places, count)])
         return np.stack(starts)
 
-    def _candidates(self, searched: Sequence[int], logs: Array, log_values: Array) -> tuple[Array, Array]:
-        """Candidates (K, P) that differ in the `searched` coordinates, and where those lie in the unit cube."""
+    def _axes(self, searched: Sequence[int], logs: Array, log_values: Array) -> tuple[list[Array], Array]:
+        """Coordinates (..., 1) of candidates that differ in the `searched` ones, and where those lie in the unit cube (K, S).
+
+        On a grid each coordinate keeps an axis of its own, so that a term is computed once per value of what is in it.
+        """
         places = spread(len(searched))
-        candidates = np.zeros((len(places), len(self.parameters)))
-        for index, values in zip(searched, places.T, strict=True):
+        axes = np.ix_(*[np.unique(values) for values in places.T]) if 0 < len(searched) <= 2 else places.T
+        coordinates: list[Array] = [np.zeros(1)] * len(self.parameters)
+        for index, values in zip(searched, axes, strict=True):
             low, high = self._plausible(self.parameters[index], logs, log_values)
             geometric = self.parameters[index].kind == "exponent" and low > 0
-            candidates[:, index] = low * (high / low) ** values if geometric else low + (high - low) * values
-        return candidates, places
+            coordinates[index] = (low * (high / low) ** values if geometric else low + (high - low) * values)[..., None]
+        return coordinates, places
 
     def _plausible(self, parameter: Parameter, logs: Array, log_values: Array) -> tuple[float, float]:
         """The coordinates of a parameter among which starts are sought, for centred `logs`."""
@@ -246,12 +251,12 @@ class LogLinear(Law):
         """See `Law.seeds`."""
         linear = [self.names.index(name) for name in self.linear]
         searched = [index for index in range(len(self.parameters)) if index not in linear]
-        candidates, places = self._candidates(searched, logs, log_values)
-        features = self.features(list(candidates.T[..., None]), list(logs))
-        basis = np.stack([np.broadcast_to(each, (len(places), logs.shape[1])) for each in features], 1)  # (K, T, N)
+        coordinates, places = self._axes(searched, logs, log_values)
+        candidates = flat(coordinates)
+        basis = [each + np.zeros(logs.shape[1]) for each in self.features(coordinates, list(logs))]
         starts = []
         for values, weight in zip(log_values, weights, strict=True):
-            solved, error = least_squares(basis, values, weight)
+            solved, error = least_squares(basis, values, weight, shape_of(coordinates))
             best = best_of_regions(error, places, count)
             starts.append(candidates[best])
             starts[-1][:, linear] = solved[best]
@@ -306,30 +311,49 @@ class SumOfTerms(Law):
         """
         linear = [self.names.index(name) for name in self.coefficients]
         searched = [index for index in range(len(self.parameters)) if index not in linear]
-        candidates, places = self._candidates(searched, logs, log_values)
-        terms = self.terms(list(candidates.T[..., None]), list(logs))
-        basis = np.stack([np.exp(np.broadcast_to(term, (len(places), logs.shape[1]))) for term in terms], 1)  # (K, T, N)
+        coordinates, places = self._axes(searched, logs, log_values)
+        candidates = flat(coordinates)
+        basis = [np.exp(term) for term in self.terms(coordinates, list(logs))]
         if self.signs:
-            basis *= np.array(self.signs)[:, None]
-        basis, rest = basis[:, : len(linear)], basis[:, len(linear) :].sum(1)
+            basis = [sign * each for sign, each in zip(self.signs, basis, strict=True)]
+        rest = sum(basis[len(linear) :], start=np.zeros(1))
         starts = []
         for values, weight in zip(np.exp(log_values), weights, strict=True):
-            solved, error = least_squares(basis / values, 1.0 - rest / values, weight, lowest=1e-3 * values.min())
+            scaled = [each / values for each in basis[: len(linear)]]
+            solved, error = least_squares(scaled, 1.0 - rest / values, weight, shape_of(coordinates), 1e-3 * values.min())
             best = best_of_regions(error, places, count)
             starts.append(candidates[best])
             starts[-1][:, linear] = np.log(solved[best])
         return np.stack(starts)
 
 
-def least_squares(basis: Array, values: Array, weights: Array, lowest: float = -np.inf) -> tuple[Array, Array]:
-    """Factors (K, T) of the K bases (K, T, N) that come closest to `values` (N,) or (K, N), and the squared errors (K,).
+def shape_of(coordinates: list[Array]) -> tuple[int, ...]:
+    """Of the candidates that coordinates (..., 1) span."""
+    return np.broadcast_shapes(*[each.shape[:-1] for each in coordinates])
 
-    Factors below `lowest` are raised to it, and the error is theirs as they are then.
+
+def flat(coordinates: list[Array]) -> Array:
+    """Those candidates, (K, P)."""
+    shape = (*shape_of(coordinates), 1)
+    return np.stack([np.broadcast_to(each, shape).ravel() for each in coordinates], -1)
+
+
+def least_squares(
+    basis: list[Array], values: Array, weights: Array, shape: tuple[int, ...], lowest: float = -np.inf
+) -> tuple[Array, Array]:
+    """Factors (K, T) of T functions that come closest to `values`, and the squared errors (K,), for K candidates.
+
+    Functions (..., N) and values (..., N) are for candidates of the given shape, or of one that broadcasts to it. Factors
+    below `lowest` are raised to it, and the error is theirs as they are then.
     """
-    weighted = basis * weights
-    gram = weighted @ basis.swapaxes(1, 2)
-    right = (weighted @ np.broadcast_to(values, (len(basis), basis.shape[2]))[..., None])[..., 0]
-    ridge = 1e-10 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(basis.shape[1])
+    count = len(basis)
+    weighted = [each * weights for each in basis]
+    gram, right = np.empty((*shape, count, count)), np.empty((*shape, count))
+    for first in range(count):
+        right[..., first] = np.vecdot(weighted[first], values)
+        for second in range(first + 1):
+            gram[..., first, second] = gram[..., second, first] = np.vecdot(weighted[first], basis[second])
+    ridge = 1e-10 * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] * np.eye(count)
     solved = np.maximum(np.linalg.solve(gram + ridge, right[..., None])[..., 0], lowest)
-    error = np.einsum("kt,ktu,ku->k", solved, gram, solved) - 2 * (solved * right).sum(1)
-    return solved, error + np.broadcast_to(values**2 @ weights, len(basis))
+    error = np.einsum("...t,...tu,...u", solved, gram, solved) - 2 * (solved * right).sum(-1) + np.vecdot(values**2, weights)
+    return solved.reshape(error.size, count), error.ravel()

@@ -21,7 +21,7 @@ def spread(dimensions: int) -> Array:
         return np.zeros((1, 0))
     if dimensions <= 2:
         axis = (np.arange(16) + 0.5) / 16
-        return np.stack(np.meshgrid(*[axis] * dimensions), -1).reshape(-1, dimensions)
+        return np.stack(np.meshgrid(*[axis] * dimensions, indexing="ij"), -1).reshape(-1, dimensions)
     golden = 2.0
     for _ in range(60):
         golden = (1.0 + golden) ** (1.0 / (dimensions + 1))

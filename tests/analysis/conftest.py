@@ -1,4 +1,4 @@
-"""The fabricated sweep, and the one real data set that tests read where it lies."""
+"""The fabricated sweep, and the real data sets that tests read where they lie."""
 
 import os
 from collections.abc import Callable
@@ -12,6 +12,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
+def data_set() -> Callable[[str], Path]:
+    """The path of a real data set, by its name below the directory of them; skips the test where it is not there."""
+
+    def find(name: str) -> Path:
+        path = Path(os.environ.get("SCALING_LAB_DATA", ROOT / "../shared/data")) / name
+        if not path.exists():
+            pytest.skip(f"no {path}: real data sets are not part of the project")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def truth() -> Truth:
     return Truth()
 
@@ -19,19 +32,6 @@ def truth() -> Truth:
 @pytest.fixture
 def sweep(tmp_path: Path, truth: Truth) -> Path:
     return fabricate_sweep(tmp_path / "made-up", truth)
-
-
-@pytest.fixture(scope="session")
-def data_set() -> Callable[[str], Path]:
-    """Where a real data set lies; the test is skipped where it does not."""
-    data = Path(os.environ.get("SCALING_LAB_DATA", ROOT / "../shared/data"))
-
-    def find(name: str) -> Path:
-        if not (data / name).exists():
-            pytest.skip(f"no {data / name}: real data sets are not part of the project")
-        return data / name
-
-    return find
 
 
 @pytest.fixture(scope="session")
