@@ -266,7 +266,8 @@ def roll_out(
         predicted = candidate.law.log_value(theta, logs[:, beyond])
         low = high = np.full(int(beyond.sum()), np.nan)
         if draws:
-            drawn = uncertainty.draw(candidate.law, logs[:, seen], log_values[seen], theta, delta, draws, seed=0)
+            problem = uncertainty.Problem(candidate.law, logs[:, seen], log_values[seen], theta, delta)
+            drawn = uncertainty.draw(problem, draws, seed=0)
             noise = drawn.noise[:, None] * np.random.default_rng(1).standard_normal((draws, int(beyond.sum())))
             sampled = candidate.law.log_value(drawn.theta, logs[:, beyond]) + noise
             low, high = uncertainty.interval(sampled - predicted, level)

@@ -20,7 +20,7 @@ import numpy as np
 
 from analysis.laws import jets
 from analysis.laws.jets import Array, Jet
-from analysis.laws.seeding import best_of_regions, spread
+from analysis.laws.seeding import best_of_regions, on_axes, spread
 
 EXPONENTS = (0.02, 2.0)  # where starts are sought
 
@@ -150,8 +150,7 @@ class Law(ABC):
         Candidates fill the plausible coordinates evenly; each region of them gives its best, by the weighted
         squared error of the log target, so that the starts differ and their agreement means something.
         """
-        coordinates, places = self._axes(range(len(self.parameters)), logs, log_values)
-        candidates = flat(coordinates)
+        candidates, places = self._candidates(range(len(self.parameters)), logs, log_values)
         predicted = self.log_value(candidates, logs)
         starts = []
         for values, weight in zip(log_values, weights, strict=True):
@@ -159,19 +158,15 @@ class Law(ABC):
             starts.append(candidates[best_of_regions(error, places, count)])
         return np.stack(starts)
 
-    def _axes(self, searched: Sequence[int], logs: Array, log_values: Array) -> tuple[list[Array], Array]:
-        """Coordinates (..., 1) of candidates that differ in the `searched` ones, and where those lie in the unit cube (K, S).
-
-        On a grid each coordinate keeps an axis of its own, so that a term is computed once per value of what is in it.
-        """
+    def _candidates(self, searched: Sequence[int], logs: Array, log_values: Array) -> tuple[Array, Array]:
+        """Candidates (K, P) that differ in the `searched` coordinates, and where those lie in the unit cube."""
         places = spread(len(searched))
-        axes = np.ix_(*[np.unique(values) for values in places.T]) if 0 < len(searched) <= 2 else places.T
-        coordinates: list[Array] = [np.zeros(1)] * len(self.parameters)
-        for index, values in zip(searched, axes, strict=True):
+        candidates = np.zeros((len(places), len(self.parameters)))
+        for index, values in zip(searched, places.T, strict=True):
             low, high = self._plausible(self.parameters[index], logs, log_values)
             geometric = self.parameters[index].kind == "exponent" and low > 0
-            coordinates[index] = (low * (high / low) ** values if geometric else low + (high - low) * values)[..., None]
-        return coordinates, places
+            candidates[:, index] = low * (high / low) ** values if geometric else low + (high - low) * values
+        return candidates, places
 
     def _plausible(self, parameter: Parameter, logs: Array, log_values: Array) -> tuple[float, float]:
         """The coordinates of a parameter among which starts are sought, for centred `logs`."""
@@ -251,12 +246,12 @@ class LogLinear(Law):
         """See `Law.seeds`."""
         linear = [self.names.index(name) for name in self.linear]
         searched = [index for index in range(len(self.parameters)) if index not in linear]
-        coordinates, places = self._axes(searched, logs, log_values)
-        candidates = flat(coordinates)
-        basis = [each + np.zeros(logs.shape[1]) for each in self.features(coordinates, list(logs))]
+        candidates, places = self._candidates(searched, logs, log_values)
+        features = self.features(list(candidates.T[..., None]), list(logs))
+        basis = [np.broadcast_to(each, (len(places), logs.shape[1])) for each in features]
         starts = []
         for values, weight in zip(log_values, weights, strict=True):
-            solved, error = least_squares(basis, values, weight, shape_of(coordinates))
+            solved, error = least_squares(basis, values, weight)
             best = best_of_regions(error, places, count)
             starts.append(candidates[best])
             starts[-1][:, linear] = solved[best]
@@ -311,49 +306,34 @@ class SumOfTerms(Law):
         """
         linear = [self.names.index(name) for name in self.coefficients]
         searched = [index for index in range(len(self.parameters)) if index not in linear]
-        coordinates, places = self._axes(searched, logs, log_values)
-        candidates = flat(coordinates)
-        basis = [np.exp(term) for term in self.terms(coordinates, list(logs))]
+        candidates, places = self._candidates(searched, logs, log_values)
+        basis = [np.exp(term) for term in self.terms(on_axes(candidates, searched), list(logs))]
         if self.signs:
             basis = [sign * each for sign, each in zip(self.signs, basis, strict=True)]
-        rest = sum(basis[len(linear) :], start=np.zeros(1))
+        basis, rest = basis[: len(linear)], sum(basis[len(linear) :], start=np.zeros(1))
         starts = []
         for values, weight in zip(np.exp(log_values), weights, strict=True):
-            scaled = [each / values for each in basis[: len(linear)]]
-            solved, error = least_squares(scaled, 1.0 - rest / values, weight, shape_of(coordinates), 1e-3 * values.min())
-            best = best_of_regions(error, places, count)
+            scaled = [each / values for each in basis]
+            solved, error = least_squares(scaled, 1.0 - rest / values, weight, lowest=1e-3 * values.min())
+            best = best_of_regions(error.ravel(), places, count)
             starts.append(candidates[best])
-            starts[-1][:, linear] = np.log(solved[best])
+            starts[-1][:, linear] = np.log(solved.reshape(len(places), len(linear))[best])
         return np.stack(starts)
 
 
-def shape_of(coordinates: list[Array]) -> tuple[int, ...]:
-    """Of the candidates that coordinates (..., 1) span."""
-    return np.broadcast_shapes(*[each.shape[:-1] for each in coordinates])
+def least_squares(basis: Sequence[Array], values: Array, weights: Array, lowest: float = -np.inf) -> tuple[Array, Array]:
+    """Factors (..., T) of T bases that come closest to `values`, and the squared errors (...).
 
-
-def flat(coordinates: list[Array]) -> Array:
-    """Those candidates, (K, P)."""
-    shape = (*shape_of(coordinates), 1)
-    return np.stack([np.broadcast_to(each, shape).ravel() for each in coordinates], -1)
-
-
-def least_squares(
-    basis: list[Array], values: Array, weights: Array, shape: tuple[int, ...], lowest: float = -np.inf
-) -> tuple[Array, Array]:
-    """Factors (K, T) of T functions that come closest to `values`, and the squared errors (K,), for K candidates.
-
-    Functions (..., N) and values (..., N) are for candidates of the given shape, or of one that broadcasts to it. Factors
-    below `lowest` are raised to it, and the error is theirs as they are then.
+    Bases and values broadcast to (..., N). Factors below `lowest` are raised to it, and the error is theirs as they are then.
     """
-    count = len(basis)
-    weighted = [each * weights for each in basis]
-    gram, right = np.empty((*shape, count, count)), np.empty((*shape, count))
-    for first in range(count):
-        right[..., first] = np.vecdot(weighted[first], values)
+    shape = np.broadcast_shapes(values.shape, *[each.shape for each in basis])[:-1]
+    gram, right = np.empty((*shape, len(basis), len(basis))), np.empty((*shape, len(basis)))
+    for first, each in enumerate(basis):
+        weighted = each * weights
+        right[..., first] = np.vecdot(weighted, values)
         for second in range(first + 1):
-            gram[..., first, second] = gram[..., second, first] = np.vecdot(weighted[first], basis[second])
-    ridge = 1e-10 * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] * np.eye(count)
+            gram[..., first, second] = gram[..., second, first] = np.vecdot(weighted, basis[second])
+    ridge = 1e-10 * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] * np.eye(len(basis))
     solved = np.maximum(np.linalg.solve(gram + ridge, right[..., None])[..., 0], lowest)
-    error = np.einsum("...t,...tu,...u", solved, gram, solved) - 2 * (solved * right).sum(-1) + np.vecdot(values**2, weights)
-    return solved.reshape(error.size, count), error.ravel()
+    error = np.einsum("...t,...tu,...u->...", solved, gram, solved) - 2 * (solved * right).sum(-1)
+    return solved, error + np.vecdot(values**2, weights)

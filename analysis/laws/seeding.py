@@ -4,6 +4,8 @@ Nothing here is random, so that the same data give the same starts; and starts l
 optimum means something.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from analysis.laws.jets import Array
@@ -26,6 +28,23 @@ def spread(dimensions: int) -> Array:
     for _ in range(60):
         golden = (1.0 + golden) ** (1.0 / (dimensions + 1))
     return (0.5 + np.arange(1, CANDIDATES + 1)[:, None] * golden ** -np.arange(1.0, dimensions + 1)) % 1.0
+
+
+def on_axes(candidates: Array, searched: Sequence[int]) -> list[Array]:
+    """The columns of candidates (K, P), one after the other in broadcastable arrays with an axis of points at the end.
+
+    Candidates on a grid in the `searched` columns have an axis for each of these, so that what depends on one of them is
+    computed once per value of it and not once per candidate.
+    """
+    if len(searched) > 2:
+        return list(candidates.T[..., None])
+    shape = [round(len(candidates) ** (1 / max(1, len(searched))))] * len(searched)
+    columns = [column.reshape(*shape, 1) for column in candidates.T]
+    for index in range(len(columns)):
+        for axis, owner in enumerate(searched):
+            if owner != index:
+                columns[index] = columns[index].take([0], axis)
+    return columns
 
 
 def best_of_regions(error: Array, places: Array, count: int) -> np.ndarray:
