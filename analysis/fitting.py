@@ -151,7 +151,8 @@ def _distinct(logs: Array) -> int:
 
 def _tie(law: Law, logs: Array) -> str | None:
     """A power law between the variables `logs` (V, N) that every point follows to a part in a thousand, in words."""
-    varying = np.flatnonzero([_distinct(values) > 1 for values in logs])
+    needed = np.array(law.distinct) > 1  # a variable that need not vary may follow others
+    varying = np.flatnonzero(needed & [_distinct(values) > 1 for values in logs])
     centred = logs[varying] - logs[varying].mean(1, keepdims=True)
     if len(varying) < 2:
         return None
