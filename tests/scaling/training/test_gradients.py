@@ -56,8 +56,8 @@ def test_the_gradient_is_the_mean_whatever_the_parts():
         assert (gradient.noise is None) == (accumulation == 1)
 
 
-def test_equations_a2_and_a3():
-    """Without noise both norms are |G|^2; with parts of b tokens E|G_b|^2 is |G|^2 + tr / b (equation A.1)."""
+def test_two_sizes_give_both_parts():
+    """Without noise both norms are |G|^2; with parts of b tokens E|G_b|^2 is |G|^2 + tr / b."""
     for square, trace in ((2.0, 0.0), (3.0, 40.0)):
         noise = estimate_noise(square + trace / 8, square + trace / 64, 8, 64)
         assert float(noise.squared_norm) == pytest.approx(square)
