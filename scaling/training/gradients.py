@@ -115,6 +115,8 @@ SMOOTHING = 0.99
 
 
 def smooth(before: SmoothedNoise, noise: Noise) -> SmoothedNoise:
-    """The averages with one more step in them."""
+    """The averages with one more step in them; a step whose gradient is not finite leaves them as they are."""
     values = (*noise, jnp.float32(1.0))
-    return SmoothedNoise(*(SMOOTHING * old + (1 - SMOOTHING) * new for old, new in zip(before, values, strict=True)))
+    finite = jnp.isfinite(noise.squared_norm) & jnp.isfinite(noise.covariance_trace)
+    averages = (SMOOTHING * old + (1 - SMOOTHING) * new for old, new in zip(before, values, strict=True))
+    return SmoothedNoise(*(jnp.where(finite, new, old) for old, new in zip(before, averages, strict=True)))

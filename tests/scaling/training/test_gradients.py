@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.config import RunConfig, build, override
-from scaling.training.gradients import SmoothedNoise, batch_gradient, estimate_noise, smooth
+from scaling.training.gradients import Noise, SmoothedNoise, batch_gradient, estimate_noise, smooth
 from scaling.training.optimizer import hyperparameters
 from scaling.training.program import make_program
 
@@ -70,6 +70,7 @@ def test_the_averages_forget():
         averages = smooth(averages, estimate_noise(jnp.float32(value), jnp.float32(value), 1, 2))
     assert float(averages.squared_norm / averages.weight) == pytest.approx(7.0, rel=1e-3)
     assert float(averages.weight) == pytest.approx(1.0, abs=1e-4)
+    assert smooth(averages, Noise(jnp.float32(1.0), jnp.float32(jnp.nan))) == averages
 
 
 @pytest.mark.parametrize(
