@@ -48,17 +48,18 @@ class Slope(NamedTuple):
     exponent: float
 
 
-def check(config: RunConfig, factors: dict[Axis, Sequence[int]], steps: int) -> Iterator[Size]:
-    """Sizes of the configuration's model made wider and deeper by `factors`, in every parametrization.
+def check(config: RunConfig, parametrization: str, axis: Axis, factors: Sequence[int], steps: int) -> Iterator[Size]:
+    """Sizes of the configuration's model made wider or deeper by `factors`, in the parametrization of that name.
 
-    Those that the configuration does not choose have its model as their base. The rate is constant, without warmup.
+    Where the configuration does not choose this one, its own model is the base. The rate is constant, without warmup.
+
+    Raises:
+        ScalingError: a loss is not finite.
     """
-    for parametrization in ("standard", "mup", "completep"):
-        for axis in factors:
-            for factor in factors[axis]:
-                model = grown(_parametrized(config.model, parametrization), axis, factor)
-                for (layer, quantity), value in _measure(config.model_copy(update={"model": model}), steps).items():
-                    yield Size(parametrization, axis, getattr(model, axis), layer, quantity, value)
+    for factor in factors:
+        model = grown(_parametrized(config.model, parametrization), axis, factor)
+        for (layer, quantity), value in _measure(config.model_copy(update={"model": model}), steps).items():
+            yield Size(parametrization, axis, getattr(model, axis), layer, quantity, value)
 
 
 def slopes(sizes: Sequence[Size]) -> list[Slope]:
