@@ -11,7 +11,7 @@ SMALLEST = {
     "model": {"width": 32, "layers": 2, "heads": 2},
     "data": {"sequence_length": 64},
     "training": {"tokens": 512, "batch_tokens": 512},
-    "optimizer": {"learning_rate": 1.6e-2},
+    "optimizer": {"learning_rate": 8e-3},
 }
 
 

@@ -23,6 +23,9 @@ SEQUENCES = 8
 
 Axis = Literal["width", "layers"]
 
+LAYERS = ("embedding", "attention", "MLP", "residual stream", "logits")
+"""What is measured, from input to output; of attention and MLP, what they give before it is added to the stream."""
+
 
 class Size(NamedTuple):
     """A root mean square over a layer's activations, those of all blocks together."""
@@ -105,11 +108,11 @@ def _measure(config: RunConfig, steps: int) -> dict[tuple[str, Any], float]:
     after = _activations(config.model, state.parameters, tokens_BxL1[:, :-1], vocabulary)
     changes = jax.tree.map(jnp.subtract, after, before)
     named: tuple[tuple[str, Any], ...] = (("initial", before), ("change", changes))
-    return {
-        (layer, quantity): float(np.sqrt(np.mean([jnp.mean(jnp.square(each)) for each in values])))
-        for quantity, layers in named
-        for layer, values in layers.items()
-    }
+    return {(layer, quantity): _root_mean_square(layers[layer]) for quantity, layers in named for layer in LAYERS}
+
+
+def _root_mean_square(of_blocks: list[jax.Array]) -> float:
+    return float(np.sqrt(np.mean([jnp.mean(jnp.square(each)) for each in of_blocks])))
 
 
 def _activations(model: ModelConfig, parameters: Any, tokens_BxL: Any, vocabulary: int) -> dict[str, list[jax.Array]]:
