@@ -88,8 +88,8 @@ class DeepSeek(Section):
     | B | 0.2920 C^0.3271 |
     | eta | 0.3118 C^-0.1250 |
 
-    Fitted to near-optimal runs (within 0.25 % of the best loss) of 10^17 to 2 x 10^19 FLOPs, and checked at 10^20, with steps
-    down of the rate at 80 and 90 % of the training.
+    Fitted to near-optimal runs (within 0.25 % of the best loss) of 10^17 to 2 x 10^19 FLOPs, and checked at 10^20, with a rate
+    that goes down in steps.
     """
 
     name: Literal["deepseek"]

@@ -21,7 +21,7 @@ def _changes(parametrization, axis, factors, *assignments):
 @pytest.mark.slow
 def test_updates_keep_their_size_with_the_width_under_mup_and_grow_under_the_standard_parametrization():
     """Entries of Adam's updates have size 1: through a fan-in of n they add up to n where they align with what they read, so
-    that a change grows as n^(1/2) to n at a fixed rate (Yang et al. 2022, section 5), and as n^0 at a rate of 1/n.
+    that a change grows as n^(1/2) to n at a fixed rate (Yang et al. 2022), and as n^0 at a rate of 1/n.
     """
     standard = _changes("standard", "width", [1, 4, 8], "model.layers=1")
     mup = _changes("mup", "width", [1, 4, 8], "model.layers=1")
