@@ -27,18 +27,20 @@ def coordinate_check(
     runs: Runs = Path("runs"),
 ) -> None:
     """Train a few steps at growing width and depth: do activations and their changes keep their size?"""
-    import pandas as pd
-
-    from analysis.figures import coordinates, save
     from scaling.config import RunConfig, build, override, read_yaml
-    from scaling.models.parametrization import NAMES
-    from scaling.tables import slope_table
-    from scaling.training.coordinates import Axis, check, slopes
 
     assignments = overrides or []
     if config is not None and "=" in config.name:  # no file, only changes
         config, assignments = None, [str(config), *assignments]
     run = build(RunConfig, override(SMALLEST if config is None else read_yaml(config), assignments))
+
+    import pandas as pd
+
+    from analysis.figures import coordinates, save
+    from scaling.models.parametrization import NAMES
+    from scaling.tables import slope_table
+    from scaling.training.coordinates import Axis, check, slopes
+
     greatest: dict[Axis, int] = {"width": wider, "layers": deeper}
     sizes = []
     for parametrization in NAMES:
