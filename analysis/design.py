@@ -244,7 +244,9 @@ def _by_gain(criterion: _Criterion, chosen: list[int], flops: Array) -> list[int
 def _verdict(criterion: _Criterion, flops: Array, budget: float, most: int, chosen: list[int]) -> str:
     variance = criterion.variance(chosen)
     floor = float(criterion.law_variance(criterion.parts(chosen)[1]))
-    law = f"; {floor / variance:.0%} of the variance left is the law's own error, which only larger runs reduce" if floor else ""
+    law = (
+        f"; {floor / variance:.0%} of the variance left is the law's own error, which only larger runs reduce" if floor else ""
+    )
     left = budget - flops[chosen].sum()
     after = np.where(flops <= left, criterion.with_each(chosen), np.inf).min()
     if len(chosen) == most:

@@ -8,6 +8,7 @@ import pandas as pd
 from analysis import fitting, uncertainty
 from analysis.errors import AnalysisError
 from analysis.laws import Law
+from analysis.penalties import Penalty
 from analysis.results import Estimate, Extrapolation, Fit, Origin, Solver, digest, now
 
 DRAWS = 1000
@@ -18,13 +19,13 @@ def fit_law(
     law: Law,
     columns: Mapping[str, str] | None = None,
     *,
-    delta: float = fitting.DELTA,
+    delta: float | Penalty = fitting.DELTA,
     level: float = 0.9,
     draws: int = DRAWS,
     method: str | None = None,
     seed: int = 0,
 ) -> Fit:
-    """Fit a law by the sum of Huber losses of the residuals of the log target (Hoffmann et al. 2022, eq. 3).
+    """Fit a law by the sum of Huber losses of the residuals of the log target (Hoffmann et al. 2022, eq. 3), or others.
 
     Args:
         points: one row per run with the law's target and variables; rows with a reason in `excluded` are left out and
@@ -32,7 +33,7 @@ def fit_law(
         law: the functional form.
         columns: where a variable (or the target) is read from, unless from the column of its name. The column that
             parameters are read from is the convention of the fit and of all its predictions.
-        delta: of Huber's loss, in the log target.
+        delta: of Huber's loss, in the log target; or another penalty of the residuals.
         level: of the intervals.
         draws: how many draws the intervals come from.
         method: of `uncertainty.METHODS`; where absent, the one that holds for this many runs. With `profile` the parameters'
@@ -43,6 +44,7 @@ def fit_law(
         AnalysisError: an absent column, values without logarithm, or a method that is unknown or does not suit the points.
         NotIdentifiedError: data that cannot carry the law.
     """
+    penalty = delta if isinstance(delta, Penalty) else Penalty(delta)
     columns = {name: (columns or {}).get(name, name) for name in (*law.variables, law.target)}
     points, left_out = counted(points, law, columns)
     values = points[[columns[name] for name in law.variables]].to_numpy(float).T
@@ -51,14 +53,14 @@ def fit_law(
 
     logs, log_values = np.log(values), np.log(target)
     size = law.sizes(values)
-    best = fitting.fit(law, logs, log_values, delta=delta)
+    best = fitting.fit(law, logs, log_values, delta=penalty)
     solution, theta = best.solution, best.solution.theta[0]
     free = ~solution.at_bound[0]
     if free.all():
         fitting.identify(law, logs, theta)
-    problem = uncertainty.Problem(law, logs, log_values, theta, delta, pd.factorize(points["run"])[0])
+    problem = uncertainty.Problem(law, logs, log_values, theta, penalty, pd.factorize(points["run"])[0])
     drawn = uncertainty.draw(problem, draws, seed, None if method == "profile" else method)
-    rollouts = uncertainty.roll_out(law, logs, log_values, theta, delta, size, drawn, seed)
+    rollouts = uncertainty.roll_out(law, logs, log_values, theta, penalty, size, drawn, seed)
 
     at_optimum, sampled = law.to_parameters(theta), law.to_parameters(drawn.theta)
     estimates = {}
@@ -71,8 +73,8 @@ def fit_law(
         law=law.name,
         columns=columns,
         size_convention=law.size[1],
-        objective=f"sum of Huber losses of log-{law.target} residuals, delta {delta:g}",
-        delta=delta,
+        objective=str(penalty).replace("loss residuals", f"{law.target} residuals"),
+        delta=penalty.delta,
         estimates=estimates,
         noise=estimate(drawn.noise_level, drawn.noise, level),
         theta=theta,

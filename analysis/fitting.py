@@ -20,6 +20,7 @@ import numpy as np
 
 from analysis.errors import AnalysisError, NotIdentifiedError
 from analysis.laws import Array, Law
+from analysis.penalties import Penalty
 
 DELTA = 1e-3
 STARTS = 8
@@ -165,7 +166,7 @@ def _tie(law: Law, logs: Array) -> str | None:
     return f"{law.variables[varying[last]]} = {' x '.join([f'{constant:.3g}', *factors])}"
 
 
-def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, delta: float = DELTA) -> Best:
+def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, delta: float | Penalty = DELTA) -> Best:
     """Fit each row of `log_values` (B, N) from `STARTS` seeds of the law.
 
     Args:
@@ -173,7 +174,7 @@ def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, 
         logs: natural logarithms of its variables, (V, N).
         log_values: natural logarithms of the target, (N,) or (B, N).
         weights: how often each point counts, (N,) or (B, N); one where absent.
-        delta: where Huber's loss turns from quadratic to linear, in log loss.
+        delta: where Huber's loss turns from quadratic to linear, in the log target; or another penalty of the residuals.
     """
     log_values, weights = _lanes(log_values, weights)
     centre = law.centre(logs)
@@ -195,10 +196,11 @@ def refine(
     log_values: Array,
     weights: Array | None,
     starts: Array,
-    delta: float = DELTA,
+    delta: float | Penalty = DELTA,
     continuation: tuple[float, ...] = CONTINUATION,
 ) -> Solution:
     """Descend from `starts` (B, P), one lane each; `log_values` and `weights` are (N,) or (B, N)."""
+    penalty = delta if isinstance(delta, Penalty) else Penalty(delta)
     log_values, weights = _lanes(log_values, weights)
     batch = max(len(starts), len(log_values), len(weights))
     starts = np.broadcast_to(starts, (batch, starts.shape[-1]))
@@ -214,7 +216,7 @@ def refine(
         theta = np.clip(law.shift(starts[lanes], -centre), *bounds)
         for factor in continuation:
             tolerance = TOLERANCE if factor == continuation[-1] else 1e-3
-            part = _newton(law, centred, log_values[lanes], weights[lanes], theta, factor * delta, bounds, tolerance)
+            part = _newton(law, centred, log_values[lanes], weights[lanes], theta, penalty.widened(factor), bounds, tolerance)
             theta = part.theta
         parts.append(part)
     joined = {name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
@@ -227,16 +229,14 @@ def _lanes(log_values: Array, weights: Array | None) -> tuple[Array, Array]:
     return log_values, np.ones_like(log_values) if weights is None else np.atleast_2d(weights).astype(float)
 
 
-def _expand(law: Surface, logs: Array, y: Array, weights: Array, theta: Array, delta: float) -> list[Array]:
+def _expand(law: Surface, logs: Array, y: Array, weights: Array, theta: Array, penalty: Penalty) -> list[Array]:
     """Objective (B,), gradient (B, P), Hessian (B, P, P), and the squared length (B, P) that each coordinate moves log L."""
     value, slopes, second = law.derivatives(theta, logs)
-    residual = value - y
-    clipped = np.clip(residual, -delta, delta)
-    pull = weights * clipped
-    objective = (pull * (residual - 0.5 * clipped)).sum(1)
+    cost, slope, curvature = penalty(value, y)
+    objective = (weights * cost).sum(1)
+    pull = weights * slope
     gradient = (slopes @ pull[..., None])[..., 0]
-    inside = np.where(clipped == residual, weights, 0.0)
-    hessian = (slopes * inside[:, None, :]) @ slopes.swapaxes(1, 2) + second(pull)
+    hessian = (slopes * (weights * curvature)[:, None, :]) @ slopes.swapaxes(1, 2) + second(pull)
     length = (slopes**2 @ weights[..., None])[..., 0]
     return [objective, gradient, hessian, length]
 
@@ -247,7 +247,7 @@ def _newton(
     y: Array,
     weights: Array,
     start: Array,
-    delta: float,
+    penalty: Penalty,
     bounds: tuple[Array, Array],
     tolerance: float,
 ) -> Solution:
@@ -266,7 +266,7 @@ def _newton(
     damping = np.full(batch, 1e-3)
     lane = np.arange(batch)  # where in the result each active lane belongs
     theta = start
-    state = _expand(law, logs, y, weights, theta, delta)
+    state = _expand(law, logs, y, weights, theta, penalty)
     for iteration in range(ITERATIONS):
         objective, gradient, hessian, length = state
         bound = ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
@@ -296,7 +296,7 @@ def _newton(
         step = -(vectors @ (along / damped)[..., None])[..., 0] / scale
         expected = (along**2 * (damped - 0.5 * stiffness) / damped**2).sum(1)
         trial = np.clip(theta + step, low, high)
-        tried = _expand(law, logs, y, weights, trial, delta)
+        tried = _expand(law, logs, y, weights, trial, penalty)
         better = tried[0] <= state[0] * (1 + 1e-15)
         gain = np.clip((state[0] - tried[0]) / expected, 0.0, 1.0)
         theta = np.where(better[:, None], trial, theta)

@@ -10,7 +10,8 @@ QUANTITIES = {"parameters": "N*", "tokens": "D*", "tokens_per_parameter": "D*/N*
 
 def fit_table(fit: Fit) -> Table:
     """The law's parameters with intervals."""
-    table = _table(f"{fit.form.formula}\nN counts {fit.parameters_column}", ("parameter",), ("estimate", _level(fit.level)))
+    counted = f"\nN counts {fit.columns['parameters']}" if "parameters" in fit.columns else ""
+    table = _table(f"{fit.form.formula}{counted}", ("parameter",), ("estimate", _level(fit.level)))
     for name, each in {**fit.estimates, "noise of log loss": fit.noise}.items():
         table.add_row(name, f"{each.value:.6g}", f"{each.low:.4g} to {each.high:.4g}")
     return table

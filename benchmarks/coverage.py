@@ -137,7 +137,10 @@ def measure(law: Law, truth: Array, points: int, simulations: int) -> list[dict[
         marks = ["*"] * near + ["default"] * (method == uncertainty.default_method(problems[0]))
         row: dict[str, object] = {"law": law.name, "points": points, "method": method}
         for level, shares in zip(LEVELS, 100 * coverage, strict=True):
-            row |= {f"{level:.0%}": f"{shares[:-1].min():.0f}-{shares[:-1].max():.0f}", f"{level:.0%} pred": f"{shares[-1]:.1f}"}
+            row |= {
+                f"{level:.0%}": f"{shares[:-1].min():.0f}-{shares[:-1].max():.0f}",
+                f"{level:.0%} pred": f"{shares[-1]:.1f}",
+            }
         rows.append(row | {"refused": refused or "", "CPU s": round(seconds, 1), "": " ".join(marks)})
     return rows
 

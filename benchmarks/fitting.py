@@ -104,7 +104,11 @@ def main() -> None:
     whole = "" if count == 4500 else f" (extrapolated from {len(objectives)})"
     rows = [
         ("objective", f"{best.solution.objective[0]:.14f}", f"{objectives.min():.14f}"),
-        ("starts at the optimum", f"{best.share_of_starts[0]:.0%} of {fitting.STARTS}", f"{at_optimum:.1%} of {len(objectives)}"),
+        (
+            "starts at the optimum",
+            f"{best.share_of_starts[0]:.0%} of {fitting.STARTS}",
+            f"{at_optimum:.1%} of {len(objectives)}",
+        ),
         ("starts called a success", f"{float(best.solution.converged[0]):.0%}", f"{success:.0%}"),
         ("one fit", f"{1e3 * one:.1f} ms", f"{4500 * per_start:.0f} s{whole}"),
         (f"{RESAMPLES:,} refits", f"{resampled:.2f} s", f"{RESAMPLES * per_start:.0f} s from one start each (extrapolated)"),

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.config import MeshConfig, RunConfig, build
+from scaling.config import ProgramConfig, RunConfig, build
 from scaling.data.batches import Batches
 from scaling.data.prepare import Dataset, prepare
 from scaling.training.optimizer import hyperparameters
@@ -56,7 +56,7 @@ def final_loss(config: RunConfig, program: Program, dataset: Dataset, rate: floa
 
 def best_rate(config: RunConfig, dataset: Dataset, start: float) -> tuple[float, dict[float, float]]:
     """The vertex, and the losses by rate."""
-    program = make_program(config.model, dataset.tokenizer.vocabulary, LENGTH, MeshConfig(), config.optimizer.structure)
+    program = make_program(config.model, dataset.tokenizer.vocabulary, LENGTH, ProgramConfig(), config.optimizer.structure)
     losses = {rate: final_loss(config, program, dataset, rate) for rate in (start / 2, start, start * 2)}
     while (best := min(losses, key=lambda rate: losses[rate])) in (min(losses), max(losses)):
         beyond = best / 2 if best == min(losses) else best * 2

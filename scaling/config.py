@@ -147,35 +147,78 @@ class DataConfig(Section):
         return {**fields, "tokenizer": {"kind": "symbols", "vocabulary": world.vocabulary}}
 
 
+class SpikeConfig(Section):
+    """Which updates are skipped as loss spikes: those far above the last `window` steps (`scaling/training/spikes.py`)."""
+
+    window: Count = Field(128, ge=20)
+    deviations: float = Field(6.0, gt=0)
+
+
 class TrainingConfig(Section):
-    """How much is trained on: both in tokens; a batch is a whole number of sequences."""
+    """How much is trained on, in tokens (a batch is a whole number of sequences), and whether loss spikes are skipped."""
 
     tokens: Count
     batch_tokens: Count
+    skip_spikes: SpikeConfig | None = None
 
 
 class MeshConfig(Section):
-    """Devices along each axis: `data` (batch), `fsdp` (batch and parameters), `tensor` (heads, MLP and vocabulary)."""
+    """Devices along each axis; the batch is split over every axis but `tensor`.
 
+    `replica`: copies on slices or hosts that a slower network joins. `data`: copies within one. `fsdp`: splits the parameters
+    by width. `expert`: splits a mixture by experts. `tensor`: splits heads, MLP and vocabulary.
+    """
+
+    replica: Count = 1
     data: Count = 1
     fsdp: Count = 1
+    expert: Count = 1
     tensor: Count = 1
 
     @property
     def devices(self) -> int:
         """How many devices the mesh takes."""
-        return self.data * self.fsdp * self.tensor
+        return self.batch_shards * self.tensor
+
+    @property
+    def batch_shards(self) -> int:
+        """Over how many devices the sequences of a batch are spread."""
+        return self.replica * self.data * self.fsdp * self.expert
+
+    def __str__(self) -> str:
+        """The axes that are split, for messages: `data 2 x fsdp 4`."""
+        return " x ".join(f"{axis} {size}" for axis, size in self.model_dump().items() if size > 1) or "data 1"
 
 
-class ExecutionConfig(Section):
-    """How a run is executed: none of it changes the losses in exact arithmetic, none of it is in the run id."""
+class ProgramConfig(Section):
+    """How the compiled functions are made: runs of one shape that agree in these share them."""
 
     mesh: MeshConfig = MeshConfig()
+    micro_batch: Count | None = None
+    """Sequences whose gradient is computed at once, over all devices; null for a whole batch, or half of it on one CPU."""
+    remat: Literal["none", "dots", "dots_without_batch", "full"] = "none"
+    """What of a block's forward pass is kept for its backward pass: all, products of matrices, of weights alone, its input."""
+    scan_layers: bool = False
+    """Loop over one block's program instead of writing out every layer's; parameters are stacked, a copy, inside each step."""
+    loss_chunk: Count | None = None
+    """Positions of each sequence whose logits are in memory at once; null for as many as fit into 256 MiB of a device."""
+    attention: Literal["auto", "xla", "cudnn", "splash"] = "auto"
+    """`auto` is splash on TPU and cuDNN on GPU, where they can compute this model, and XLA elsewhere."""
+
+
+class ExecutionConfig(ProgramConfig):
+    """How a run is executed: none of it changes the losses in exact arithmetic, none of it is in the run id."""
+
     log_every: Count = 10
     evaluations: Count = 5
     checkpoint_every_seconds: float = Field(60.0, ge=0)
     cache_directory: str = ".cache"
     """Prepared corpora and token stores (`data/`) and compiled programs (`jax/`): all of it can be made again."""
+
+    @property
+    def program(self) -> ProgramConfig:
+        """The part that the compiled functions depend on."""
+        return ProgramConfig(**{name: getattr(self, name) for name in ProgramConfig.model_fields})
 
     @property
     def data_directory(self) -> Path:
@@ -203,15 +246,30 @@ class RunConfig(Section):
             raise ValueError(f"training.tokens {tokens} is less than one batch of {batch} tokens")
         if self.schedule.warmup_tokens > tokens:
             raise ValueError(f"schedule.warmup_tokens {self.schedule.warmup_tokens:g} exceed training.tokens {tokens}")
-        rows = self.execution.mesh.data * self.execution.mesh.fsdp
+        shards, rows = self.execution.mesh.batch_shards, self.micro_batch
         if self.batch_size % rows:
-            raise ValueError(f"a batch of {self.batch_size} sequences does not divide over data x fsdp = {rows} devices")
+            raise ValueError(f"a batch of {self.batch_size} sequences is not divisible by execution.micro_batch {rows}")
+        if rows % shards:
+            what = "a batch" if rows == self.batch_size else "execution.micro_batch: one"
+            raise ValueError(
+                f"{what} of {rows} sequences does not divide over the {shards} devices of execution.mesh "
+                f"{self.execution.mesh} that share a batch"
+            )
+        if self.execution.loss_chunk is not None and length % self.execution.loss_chunk:
+            raise ValueError(
+                f"data.sequence_length {length} is not divisible by execution.loss_chunk {self.execution.loss_chunk}"
+            )
         return self
 
     @property
     def batch_size(self) -> int:
         """Sequences in a global batch."""
         return self.training.batch_tokens // self.data.sequence_length
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences in memory at once, over all devices."""
+        return min(self.execution.micro_batch or self.batch_size, self.batch_size)
 
     @property
     def steps(self) -> int:

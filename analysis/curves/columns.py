@@ -98,8 +98,8 @@ PARAMETERS = (
 STATES = {"finished": "done", "completed": "done", "success": "done", "crashed": "failed", "killed": "failed"}
 """Other trackers' words for how a run ended."""
 
-_COUNT = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*([kKMBGT]?)\s*")
-_SUFFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+_COUNT = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*([kKMBT]?)\s*")
+_SUFFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
 def tidy(table: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def read_file(path: Any) -> pd.DataFrame:
     try:
         if name.endswith(".parquet"):
             return frame(pd.read_parquet(io.BytesIO(content)))
-        table = pd.read_csv(io.BytesIO(content), sep="\t" if name.endswith(".tsv") else ",", encoding="utf-8-sig")
+        table = pd.read_csv(io.BytesIO(content), sep="\t" if name.endswith(".tsv") else ",")
     except (ValueError, OSError) as error:  # of pandas and of pyarrow: all theirs derive from one of the two
         kind = "Parquet" if name.endswith(".parquet") else "CSV"
         raise AnalysisError(f"{path}: not a {kind} table: {str(error).splitlines()[0]}") from None

@@ -55,17 +55,19 @@ def read(
     table = _with_runs(mapped[0], name)
     if facts is not None:
         table = _join(table, mapped[1])
-    table = derive_columns(tidy(table, name), derive, name)
-    _check_losses(table, name)
-    return table
+    tidied = tidy(table, name)
+    _check_losses(tidied, name, present="loss" in table)
+    return derive_columns(tidied, derive, name)
 
 
-def _check_losses(table: pd.DataFrame, name: str) -> None:
+def _check_losses(table: pd.DataFrame, name: str, present: bool) -> None:
     if table.empty:
         raise AnalysisError(f"{name}: no rows")
     begun = table[table["row"] > 0]
     if begun.empty or usable(begun["loss"]).any() or begun["train_loss"].notna().any():
         return
+    if present and begun["loss"].isna().all():
+        raise AnalysisError(f"{name}: the column 'loss' is empty in all {len(begun)} rows")
     if begun["loss"].isna().all():
         raise AnalysisError(f"{name}: {missing('loss', filled(table))}")
     raise AnalysisError(f"{name}: no loss is above 0; rows {some(begun['row'].tolist())} hold {some(begun['loss'].tolist())}")

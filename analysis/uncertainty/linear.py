@@ -21,9 +21,10 @@ def covariance(problem: Problem) -> Array:
     width = np.where(width > 0, width, 1.0)
     scaled = jacobian / width[:, None]
     bread = np.linalg.pinv(scaled @ scaled.T, rcond=1e-14, hermitian=True)
-    inside, square = huber_moments(problem.delta / problem.noise_level)
+    inside, square = huber_moments(problem.penalty.delta / problem.noise_level)
     if problem.clustered:
-        pull = np.clip(problem.law.log_value(problem.theta, problem.logs) - problem.log_values, -problem.delta, problem.delta)
+        delta = problem.penalty.delta
+        pull = np.clip(problem.law.log_value(problem.theta, problem.logs) - problem.log_values, -delta, delta)
         scores = np.zeros((len(scaled), problem.clusters))
         np.add.at(scores.T, problem.runs, (scaled * pull).T)
         meat = scores @ scores.T * problem.clusters / problem.freedom

@@ -32,6 +32,8 @@ CASES_PER_PARAMETER = 20
 
 def default_method(problem: Problem) -> Method:
     """What holds for this many runs; see the module's docstring."""
+    if problem.penalty.over != 1:  # noise around a frontier would have another frontier
+        return "case"
     if problem.clusters >= CASES_PER_PARAMETER * len(problem.theta):
         return "case"
     return "wild" if problem.clustered else "parametric"
@@ -41,9 +43,13 @@ def draw(problem: Problem, count: int, seed: int, method: str | None = None) -> 
     """Draws by a method, the default where None.
 
     Raises:
-        AnalysisError: a method that is unknown or has no draws.
+        AnalysisError: a method that is unknown, has no draws, or does not know the penalty of the fit.
     """
     method = method or default_method(problem)
+    if problem.penalty.over != 1 and method != "case":
+        raise AnalysisError(f"a frontier has no intervals by the method {method!r}: only `case` resamples what it is made of")
+    if problem.penalty.raw and method == "delta":
+        raise AnalysisError("the delta method knows residuals of the log target only; use `case` or `parametric`")
     if method in BOOTSTRAPS:
         return bootstrap(problem, method, count, seed)
     if method == "delta":

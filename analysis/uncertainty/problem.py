@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis import fitting
 from analysis.laws import Array, Law
+from analysis.penalties import Penalty
 
 LEAST_SQUARES = 1e3  # a delta beyond every residual of a logarithm
 
@@ -37,7 +38,7 @@ class Problem:
         logs: logarithms of its variables (V, N).
         log_values: logarithms of its target (N,).
         theta: coordinates at the optimum (P,).
-        delta: of Huber's loss.
+        delta: of Huber's loss; or another penalty of the residuals.
         runs: which run each point is from (N,), as whole numbers from 0 on; each from its own where absent. Points of one
             run share their noise, so it is runs that are drawn and counted.
     """
@@ -46,12 +47,17 @@ class Problem:
     logs: Array
     log_values: Array
     theta: Array
-    delta: float = fitting.DELTA
+    delta: float | Penalty = fitting.DELTA
     runs: np.ndarray = field(default_factory=lambda: np.empty(0, int))
 
     def __post_init__(self) -> None:
         if not len(self.runs):
             object.__setattr__(self, "runs", np.arange(len(self.log_values)))
+
+    @cached_property
+    def penalty(self) -> Penalty:
+        """What was minimised."""
+        return self.delta if isinstance(self.delta, Penalty) else Penalty(self.delta)
 
     @cached_property
     def clusters(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis import fitting
 from analysis.laws import Array, Law
+from analysis.penalties import Penalty
 from analysis.uncertainty.problem import Draws
 
 LAW_ERROR = 0.008  # standard deviation of log loss per factor e of compute beyond the data
@@ -44,7 +45,7 @@ class Rollouts:
 
 
 def roll_out(
-    law: Law, logs: Array, log_losses: Array, theta: Array, delta: float, size: Array, draws: Draws, seed: int
+    law: Law, logs: Array, log_losses: Array, theta: Array, delta: float | Penalty, size: Array, draws: Draws, seed: int
 ) -> Rollouts:
     """Fit below each cut-off of `size` (N,), predict the points above, and do the same with simulations of the law.
 

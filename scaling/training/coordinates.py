@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from scaling.config import MeshConfig, ModelConfig, RunConfig, build
+from scaling.config import ModelConfig, ProgramConfig, RunConfig, build
 from scaling.errors import ScalingError
 from scaling.models.transformer import Transformer
 from scaling.training.optimizer import SCHEDULES, hyperparameters
@@ -94,7 +94,7 @@ def _parametrized(model: ModelConfig, name: str) -> ModelConfig:
 
 def _measure(config: RunConfig, steps: int) -> dict[tuple[str, Any], float]:
     vocabulary, length = config.data.tokenizer.vocabulary, config.data.sequence_length
-    program = make_program(config.model, vocabulary, length, MeshConfig(), config.optimizer.structure)
+    program = make_program(config.model, vocabulary, length, ProgramConfig(), config.optimizer.structure)
     hyper = hyperparameters(config)._replace(schedule=jnp.float32(SCHEDULES.index("constant")), warmup_steps=jnp.float32(0))
     tokens_BxL1 = jnp.asarray(_batch(vocabulary, length, config.seed))
     state = program.initialise(hyper, jnp.uint32(config.seed))

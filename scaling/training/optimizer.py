@@ -49,6 +49,8 @@ class Hyperparameters(NamedTuple):
     steps: Any
     final_fraction: Any
     decay_fraction: Any
+    z_loss: Any
+    balance_loss: Any
 
 
 def hyperparameters(config: RunConfig) -> Hyperparameters:
@@ -63,6 +65,8 @@ def hyperparameters(config: RunConfig) -> Hyperparameters:
         steps=config.steps,
         final_fraction=schedule.final_fraction,
         decay_fraction=schedule.decay_fraction,
+        z_loss=config.model.z_loss,
+        balance_loss=config.model.balance_loss,
     )
     return jax.tree.map(jnp.float32, scalars)
 

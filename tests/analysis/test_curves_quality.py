@@ -69,6 +69,7 @@ def _curve(losses: list[float | None], **more: Any) -> list[dict[str, Any]]:
         ([4, 3.5, np.inf], "loss is inf, at row 3"),
         ([4, np.inf, 3], ""),  # it came back: the row is flagged, the run counts
         ([4, 3.5, None, None], "no loss, after one in every row before, at row 3"),
+        ([4, None, None], ""),
         ([4, None, 3.5, None], ""),  # evaluates now and then
     ],
 )
@@ -190,6 +191,8 @@ def test_budgets_snapped_to_a_grid() -> None:
     assert _reason(rows, "snapped budget") == "2e+19 FLOPs have two digits, and 6ND is -25 % from it"
     rows[0]["flops"] = 1.5e19
     assert _flags(rows) == []
+    same_as_counted = [{**row, "flops": 1.234e19, "tokens": 1.2e19 / (6 * n) * (1 + k / 10)} for k, row in enumerate(rows)]
+    assert _flags([rows[0], {**rows[0], "loss": 2.0}, *same_as_counted]) == []
 
 
 def test_rounded_flops_that_tokens_come_from() -> None:

@@ -112,31 +112,40 @@ def test_a_bucket_gives_what_the_disk_gives(sweep: Path, monkeypatch: pytest.Mon
         curves.read("s3://bucket/lost")
 
 
-def test_a_record_keeps_its_schedule_and_unknown_columns(tmp_path: Path, truth: Truth) -> None:
+@pytest.mark.parametrize(("kind", "decay_tokens"), [("wsd", 250_000), ("cosine", 950_000), ("constant", 0)])
+def test_a_record_keeps_its_schedule_and_unknown_columns(kind: str, decay_tokens: int, tmp_path: Path, truth: Truth) -> None:
     run = fabricate_sweep(tmp_path / "made-up", truth) / f"{0:012x}"
     record = json.loads((run / "run.json").read_text())
     record["identity"] |= {
         "training": {"batch_tokens": 25_000},
         "optimizer": {"learning_rate": 3e-3},
-        "schedule": {"kind": "wsd", "warmup_tokens": 50_000, "decay_fraction": 0.25},
+        "schedule": {"kind": kind, "warmup_tokens": 50_000, "decay_fraction": 0.25},
     }
     record["facts"]["active_parameters"] = 5
     (run / "run.json").write_text(json.dumps(record))
     rows = [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
     (run / "curve.jsonl").write_text("".join(json.dumps({**row, "loss_scale": 7.5}) + "\n" for row in rows))
     row = curves.read(run).iloc[-1]
-    expected = {"schedule": "wsd", "batch_tokens": 25_000, "warmup_tokens": 50_000, "decay_tokens": 250_000}
+    expected = {"schedule": kind, "batch_tokens": 25_000, "warmup_tokens": 50_000, "decay_tokens": decay_tokens}
     expected |= {"peak_learning_rate": 3e-3, "active_parameters": 5, "loss_scale": 7.5, "row": 21}
     assert {name: row[name] for name in expected} == expected
 
 
 def test_the_column_map_names_units_and_joins() -> None:
-    foreign = {"Task": ["x", "x"], "Seed": [1, 2], "Size (M)": ["1.5", "2e3"], "D": ["2B", "300M"], "bpt": [5.0, 4.0]}
+    foreign = {
+        "Task": ["x", "x"],
+        "Seed": [1, 2],
+        "Size (M)": ["1.5", "2e3"],
+        "D": ["2B", "300M"],
+        "U": ["40k", "0.1 T"],
+        "bpt": [5.0, 4.0],
+    }
     columns = {
         "run": "Task+Seed",
         "parameters": ("Size (M)", "millions"),
         "tokens": "D",
         "horizon": ("D", 2),
+        "unique_tokens": "U",
         "loss": ("bpt", "bits"),
     }
     table = curves.read(foreign, columns=columns)
@@ -144,6 +153,7 @@ def test_the_column_map_names_units_and_joins() -> None:
     assert list(table["parameters"]) == [1.5e6, 2e9]
     assert list(table["tokens"]) == [2e9, 3e8]
     assert list(table["horizon"]) == [4e9, 6e8]
+    assert list(table["unique_tokens"]) == [4e4, 1e11]
     assert table["loss"].to_numpy() == pytest.approx(np.log(2) * np.array([5, 4]))  # 1 bit = ln 2 nats
     assert list(table["Size (M)"]) == ["1.5", "2e3"]
 
@@ -192,8 +202,8 @@ def test_a_table_whose_step_only_rises_is_one_run(tmp_path: Path) -> None:
     table = curves.read(tmp_path / "cosine.csv")
     assert set(table["run"]) == {"cosine"}
     assert table["derived"].iloc[0].startswith("run = 'cosine': one run")
-    (tmp_path / "ends.csv").write_text("step,loss\n30,4\n20,3.5\n30,3\n")
-    assert list(curves.read(tmp_path / "ends.csv")["run"]) == ["row 1", "row 2", "row 3"]
+    for steps in ((30, 20, 30), (20, 20, 30)):
+        assert list(curves.read({"step": steps, "loss": [4, 3.5, 3]})["run"]) == ["row 1", "row 2", "row 3"]
 
 
 def test_a_directory_of_tables_is_a_file_per_run(tmp_path: Path) -> None:
@@ -264,6 +274,7 @@ def test_options_that_are_none(options: list[str], message: str) -> None:
         (LOSS_3, {"derive": ["tokens"]}, "tokens cannot be derived: step x batch_tokens or flops / (6 x parameters) needs"),
         (LOSS_3, {"derive": ["token"]}, "the column 'token' cannot be derived; did you mean 'tokens'?"),
         ({"loss": [3], "tokens": [1, 2]}, {}, "not a table"),
+        ({"loss": [None, np.nan]}, {}, "the column 'loss' is empty in all 2 rows"),
         ([], {}, "no rows"),
         (pd.DataFrame([[1, 2]], columns=["loss", "loss"]), {}, "the column 'loss' is there twice"),
         ({"loss": [pd.Timestamp(0)]}, {}, "column 'loss' should hold numbers"),

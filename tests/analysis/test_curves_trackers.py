@@ -57,9 +57,9 @@ def test_a_restart_voids_what_came_after_it(tmp_path: Path) -> None:
     _write(tmp_path / "run", dict.fromkeys((0, 10, 20, 25), 4.0))
     first = _event_file(tmp_path / "run")
     first.rename(first.with_name("events.out.tfevents.1000000000.host"))
-    _write(tmp_path / "run", {20: 3.0, 30: 2.0}, purge_step=20)
+    _write(tmp_path / "run", {22: 3.0, 30: 2.0}, purge_step=20)
     table = curves.read(tmp_path, columns=MAP)
-    assert table[["step", "loss"]].to_numpy().tolist() == [[0, 4], [10, 4], [20, 3], [30, 2]]
+    assert table[["step", "loss"]].to_numpy().tolist() == [[0, 4], [10, 4], [22, 3], [30, 2]]
 
 
 @pytest.mark.parametrize(

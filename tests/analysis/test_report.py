@@ -1,9 +1,9 @@
 """Figures, findings and the page: what they show, and that they stand alone."""
 
 import base64
+import html
 import io
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,26 +88,14 @@ def test_text_from_a_run_cannot_become_markup(sweep: Path) -> None:
     assert "<script>" not in report.write(sweep).read_text()
 
 
-def test_findings_follow_the_fit(analysed: Path) -> None:
+def test_the_page_says_what_to_doubt_and_what_to_do(analysed: Path) -> None:
+    """Every finding of `checks` is on the page with its advice; the diverged run is one of them."""
     points, fit = curves.final_points(curves.read(analysed)), results.read_fit(analysed)
     compared = results.compare_forecast(results.read_forecast(analysed), points)
-
-    def texts(fit: results.Fit, compared: pd.DataFrame) -> str:
-        return "\n".join(finding.text for finding in checks.find(fit, points, compared))
-
-    def changed(**values: object) -> results.Fit:
-        return replace(fit, extrapolation=replace(fit.extrapolation, **{"drift": 0.0, "reach": 100.0, **values}))
-
-    sound = changed()
-    assert texts(sound, compared) == "1 of 17 runs are not in the fit; the table of runs says why."
-    assert "by -3 % per factor e of compute, where the noise explains ±1 %" in texts(
-        changed(drift=-0.03, drift_noise=0.01), compared
-    )
-    assert "Too few runs to test" in texts(changed(cutoffs=[]), compared)
-    assert "tested over a factor of 2" in texts(changed(reach=2.0), compared)
-    assert "E ended on a bound" in texts(replace(fit, solver=replace(fit.solver, at_bound=["E"])), compared)
-    assert "did not converge" in texts(replace(fit, solver=replace(fit.solver, converged=False)), compared)
-    missed = compared.assign(measured=9.0, inside=False)
-    findings = checks.find(sound, points, missed)
-    assert findings[0].severity == "serious"
-    assert "outside its forecast" in findings[0].text
+    findings = checks.find(fit, points, compared)
+    assert "left_out" in {finding.name for finding in findings}
+    page = html.unescape(report.write(analysed).read_text())
+    for finding in findings:
+        assert finding.text in page
+        assert finding.advice in page
+        assert f'<li class="{finding.severity}">' in page
