@@ -14,7 +14,7 @@ import optax
 import pytest
 from flax import nnx
 
-from scaling.config import MeshConfig, RunConfig, build
+from scaling.config import ProgramConfig, RunConfig, build
 from scaling.models.transformer import Transformer
 from scaling.training.optimizer import hyperparameters
 from scaling.training.program import make_program
@@ -55,7 +55,7 @@ def step(request):
             "schedule": {"kind": "constant"},
         },
     )
-    program = make_program(config.model, VOCABULARY, LENGTH, MeshConfig())
+    program = make_program(config.model, VOCABULARY, LENGTH, ProgramConfig())
     hyper = hyperparameters(config)
     tokens_BxL1 = np.random.default_rng(0).integers(VOCABULARY, size=(SEQUENCES, LENGTH + 1), dtype=np.int32)
     state = program.initialise(hyper, jnp.uint32(0))
