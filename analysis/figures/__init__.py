@@ -14,6 +14,7 @@ from analysis import results
 from analysis.errors import AnalysisError
 from analysis.figures.axes import PARAMETERS, save, short
 from analysis.figures.budgets import allocation
+from analysis.figures.coordinates import coordinates
 from analysis.figures.curves import collapsed_curves, loss_curves
 from analysis.figures.evidence import coverage, forecasts, parameter_pairs
 from analysis.figures.laws import fitted_losses, residuals, surface
@@ -23,6 +24,7 @@ __all__ = [
     "allocation",
     "collapsed_curves",
     "collect",
+    "coordinates",
     "coverage",
     "draw_all",
     "fitted_losses",
