@@ -3,3 +3,7 @@
 
 class AnalysisError(ValueError):
     """Data or a request that cannot carry the answer asked for. Its message is one clear line."""
+
+
+class NotIdentifiedError(AnalysisError):
+    """The data cannot carry the law: some of its parameters could be anything. The message says which, and what to add."""

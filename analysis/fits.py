@@ -8,6 +8,7 @@ import pandas as pd
 from analysis import fitting, uncertainty
 from analysis.errors import AnalysisError
 from analysis.laws import Law
+from analysis.penalties import Penalty
 from analysis.results import Estimate, Extrapolation, Fit, Origin, Solver, digest, now
 
 DRAWS = 1000
@@ -18,27 +19,32 @@ def fit_law(
     law: Law,
     columns: Mapping[str, str] | None = None,
     *,
-    delta: float = fitting.DELTA,
+    delta: float | Penalty = fitting.DELTA,
     level: float = 0.9,
     draws: int = DRAWS,
+    method: str | None = None,
     seed: int = 0,
 ) -> Fit:
-    """Fit a law by the sum of Huber losses of the residuals of the log target (Hoffmann et al. 2022, eq. 3).
+    """Fit a law by the sum of Huber losses of the residuals of the log target (Hoffmann et al. 2022, eq. 3), or others.
 
     Args:
         points: one row per run with the law's target and variables; rows with a reason in `excluded` are left out and
-            reported, see `curves.final_points`. `run` names the rows.
+            reported, see `curves.final_points`. `run` names the rows; rows of one run share its noise.
         law: the functional form.
         columns: where a variable (or the target) is read from, unless from the column of its name. The column that
             parameters are read from is the convention of the fit and of all its predictions.
-        delta: of Huber's loss, in the log target.
+        delta: of Huber's loss, in the log target; or another penalty of the residuals.
         level: of the intervals.
-        draws: how many refits the intervals come from.
+        draws: how many draws the intervals come from.
+        method: of `uncertainty.METHODS`; where absent, the one that holds for this many runs. With `profile` the parameters'
+            intervals are profiles, and draws by the default method carry the predictions.
         seed: of those draws; the fit itself has nothing random.
 
     Raises:
-        AnalysisError: an absent column, values without logarithm, or data that cannot carry the law.
+        AnalysisError: an absent column, values without logarithm, or a method that is unknown or does not suit the points.
+        NotIdentifiedError: data that cannot carry the law.
     """
+    penalty = delta if isinstance(delta, Penalty) else Penalty(delta)
     columns = {name: (columns or {}).get(name, name) for name in (*law.variables, law.target)}
     points, left_out = counted(points, law, columns)
     values = points[[columns[name] for name in law.variables]].to_numpy(float).T
@@ -47,30 +53,37 @@ def fit_law(
 
     logs, log_values = np.log(values), np.log(target)
     size = law.sizes(values)
-    best = fitting.fit(law, logs, log_values, delta=delta)
+    best = fitting.fit(law, logs, log_values, delta=penalty)
     solution, theta = best.solution, best.solution.theta[0]
     free = ~solution.at_bound[0]
-    drawn = uncertainty.draw(law, logs, log_values, theta, delta, draws, seed)
-    rollouts = uncertainty.roll_out(law, logs, log_values, theta, delta, size, drawn, seed)
+    if free.all():
+        fitting.identify(law, logs, theta)
+    problem = uncertainty.Problem(law, logs, log_values, theta, penalty, pd.factorize(points["run"])[0])
+    drawn = uncertainty.draw(problem, draws, seed, None if method == "profile" else method)
+    rollouts = uncertainty.roll_out(law, logs, log_values, theta, penalty, size, drawn, seed)
 
     at_optimum, sampled = law.to_parameters(theta), law.to_parameters(drawn.theta)
+    estimates = {}
+    for index, name in enumerate(law.names):
+        low, high = uncertainty.interval_of(problem, uncertainty.parameter(law, name), level, method, drawn)
+        estimates[name] = Estimate(float(at_optimum[index]), low, high, float(sampled[:, index].std(ddof=1)))
     used = [columns[name] for name in (*law.variables, law.target)]
     ranges = dict(zip(used, [*values, target], strict=True)) | {law.size[0]: size}
     return Fit(
         law=law.name,
         columns=columns,
         size_convention=law.size[1],
-        objective=f"sum of Huber losses of log-{law.target} residuals, delta {delta:g}",
-        delta=delta,
-        estimates={name: estimate(at_optimum[index], sampled[:, index], level) for index, name in enumerate(law.names)},
+        objective=str(penalty).replace("loss residuals", f"{law.target} residuals"),
+        delta=penalty.delta,
+        estimates=estimates,
         noise=estimate(drawn.noise_level, drawn.noise, level),
         theta=theta,
         level=level,
-        interval_method=drawn.method,
+        interval_method=f"profile likelihood; {drawn.method}" if method == "profile" else drawn.method,
         draws=drawn.theta,
         noise_draws=drawn.noise,
         origin=Origin(
-            runs=sorted(points["run"]),
+            runs=sorted(points["run"].unique()),
             points_sha256=digest(points, used),
             excluded=left_out,
             ranges={name: (float(column.min()), float(column.max())) for name, column in ranges.items()},

@@ -12,19 +12,39 @@ nothing depends on the number of points) by a damped Newton method with the law'
 Shapes: `B` lanes of the batch, `N` points, `P` parameters, `V` variables.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, NotIdentifiedError
 from analysis.laws import Array, Law
+from analysis.penalties import Penalty
 
 DELTA = 1e-3
 STARTS = 8
 CONTINUATION = (100.0, 10.0, 3.0, 1.0)
 TOLERANCE = 1e-13
+CONDITION = 1 / np.sqrt(np.finfo(float).eps)  # of the Jacobian; beyond it its square has no correct digit in float64
 ITERATIONS = 500
 WORKING_SET = 16384  # lanes x points per pass: what stays in the cache
+
+
+class Surface(Protocol):
+    """What `refine` asks of a law."""
+
+    def centre(self, logs: Array) -> Array:
+        """See `Law.centre`."""
+
+    def shift(self, theta: Array, offset: Array) -> Array:
+        """See `Law.shift`."""
+
+    def bounds(self, logs: Array, log_values: Array) -> tuple[Array, Array]:
+        """See `Law.bounds`."""
+
+    def derivatives(self, theta: Array, logs: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """See `Law.derivatives`."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +89,8 @@ def check(law: Law, variables: Array, values: Array, names: list[str]) -> None:
     """Refuse data that cannot carry the law: `variables` (V, N), `values` (N,) of the target, `names` (N,) of the points.
 
     Raises:
-        AnalysisError: values that have no logarithm (which points), too few points, too few different values.
+        AnalysisError: values that have no logarithm (which points).
+        NotIdentifiedError: too few points, too few different values, variables that never vary apart.
     """
     for what, column in (*zip(law.variables, variables, strict=True), (law.target, values)):
         bad = [name for name, value in zip(names, column, strict=True) if not (np.isfinite(value) and value > 0)]
@@ -78,31 +99,80 @@ def check(law: Law, variables: Array, values: Array, names: list[str]) -> None:
             raise AnalysisError(f"{what} must be positive and finite; it is not in {', '.join(bad[:5])}{more}")
     needed = len(law.parameters) + 1
     if len(values) < needed:
-        raise AnalysisError(
+        raise NotIdentifiedError(
             f"{len(values)} points cannot carry the {len(law.parameters)} parameters of the {law.name} law "
             f"({', '.join(law.names)}) and an interval: {needed - len(values)} more are needed at least"
         )
     for what, column, distinct in zip(law.variables, variables, law.distinct, strict=True):
         found = _distinct(np.log(column))
         if found < distinct:
-            raise AnalysisError(
+            raise NotIdentifiedError(
                 f"{found} distinct value{'s' * (found > 1)} of {what} cannot carry the {law.name} law, which needs "
                 f"{distinct}: add runs with other {what}"
             )
+    if (tie := _tie(law, np.log(variables))) is not None:
+        raise NotIdentifiedError(
+            f"every point has {tie}: the {law.name} law cannot tell the effects of its variables apart; add runs off that line"
+        )
 
 
 def carries(law: Law, logs: Array) -> bool:
     """Whether points at `logs` (V, N) are enough for `check`."""
     enough = all(_distinct(values) >= distinct for values, distinct in zip(logs, law.distinct, strict=True))
-    return enough and logs.shape[1] > len(law.parameters)
+    return enough and logs.shape[1] > len(law.parameters) and _tie(law, logs) is None
+
+
+def identify(law: Law, logs: Array, theta: Array) -> None:
+    """Refuse an optimum `theta` (P,), on no bound, around which some change of its coordinates moves no prediction.
+
+    Raises:
+        NotIdentifiedError: the Jacobian of the log target, its columns scaled to one length, has a condition number beyond
+            `CONDITION`; which change that is.
+    """
+    centre = law.centre(logs)
+    jacobian = law.derivatives(law.shift(theta, -centre)[None], logs - centre[:, None])[1][0]
+    names = [f"log {each.name}" if each.kind in ("coefficient", "scale") else each.name for each in law.parameters]
+    lengths = np.maximum(np.linalg.norm(jacobian, axis=1), 1e-300)
+    directions, sizes, _ = np.linalg.svd(jacobian / lengths[:, None], full_matrices=False)
+    if sizes[0] <= CONDITION * sizes[-1]:
+        return
+    direction = directions[:, -1] / lengths
+    direction /= direction[np.abs(direction).argmax()]
+    change = ", ".join(f"{name} by {by:.3g}" for name, by in zip(names, direction, strict=True) if abs(by) > 1e-3)
+    raise NotIdentifiedError(
+        f"the points cannot carry the {law.name} law: none of them would move with a change of {change}; add runs that vary "
+        "what these parameters act on, or choose a smaller law"
+    )
 
 
 def _distinct(logs: Array) -> int:
     return len(np.unique(logs.round(3)))
 
 
+def _tie(law: Law, logs: Array) -> str | None:
+    """A power law between the variables `logs` (V, N) that every point follows to a part in a thousand, in words."""
+    varying = np.flatnonzero([_distinct(values) > 1 for values in logs])
+    centred = logs[varying] - logs[varying].mean(1, keepdims=True)
+    if len(varying) < 2:
+        return None
+    directions, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    if len(sizes) == len(varying) and sizes[-1] > 1e-3 * np.sqrt(logs.shape[1]):
+        return None
+    direction = directions[:, -1]
+    last = int(np.flatnonzero(np.abs(direction) > 0.01)[-1])
+    powers = {int(varying[at]): -direction[at] / direction[last] for at in range(last) if abs(direction[at]) > 0.01}
+    constant = np.exp((logs[varying[last]] - sum(power * logs[at] for at, power in powers.items())).mean())
+    factors = [law.variables[at] + ("" if abs(power - 1) < 5e-3 else f"^{power:.3g}") for at, power in powers.items()]
+    return f"{law.variables[varying[last]]} = {' x '.join([f'{constant:.3g}', *factors])}"
+
+
 def fit(
-    law: Law, logs: Array, log_values: Array, weights: Array | None = None, delta: float = DELTA, starts: int = STARTS
+    law: Law,
+    logs: Array,
+    log_values: Array,
+    weights: Array | None = None,
+    delta: float | Penalty = DELTA,
+    starts: int = STARTS,
 ) -> Best:
     """Fit each row of `log_values` (B, N) from the best seeds of the law.
 
@@ -111,7 +181,7 @@ def fit(
         logs: natural logarithms of its variables, (V, N).
         log_values: natural logarithms of the target, (N,) or (B, N).
         weights: how often each point counts, (N,) or (B, N); one where absent.
-        delta: where Huber's loss turns from quadratic to linear, in log loss.
+        delta: where Huber's loss turns from quadratic to linear, in the log target; or another penalty of the residuals.
         starts: how many seeds, at most 16.
     """
     log_values, weights = _lanes(log_values, weights)
@@ -129,15 +199,16 @@ def fit(
 
 
 def refine(
-    law: Law,
+    law: Surface,
     logs: Array,
     log_values: Array,
     weights: Array | None,
     starts: Array,
-    delta: float = DELTA,
+    delta: float | Penalty = DELTA,
     continuation: tuple[float, ...] = CONTINUATION,
 ) -> Solution:
     """Descend from `starts` (B, P), one lane each; `log_values` and `weights` are (N,) or (B, N)."""
+    penalty = delta if isinstance(delta, Penalty) else Penalty(delta)
     log_values, weights = _lanes(log_values, weights)
     batch = max(len(starts), len(log_values), len(weights))
     starts = np.broadcast_to(starts, (batch, starts.shape[-1]))
@@ -153,7 +224,7 @@ def refine(
         theta = np.clip(law.shift(starts[lanes], -centre), *bounds)
         for factor in continuation:
             tolerance = TOLERANCE if factor == continuation[-1] else 1e-3
-            part = _newton(law, centred, log_values[lanes], weights[lanes], theta, factor * delta, bounds, tolerance)
+            part = _newton(law, centred, log_values[lanes], weights[lanes], theta, penalty.widened(factor), bounds, tolerance)
             theta = part.theta
         parts.append(part)
     joined = {name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
@@ -166,27 +237,25 @@ def _lanes(log_values: Array, weights: Array | None) -> tuple[Array, Array]:
     return log_values, np.ones_like(log_values) if weights is None else np.atleast_2d(weights).astype(float)
 
 
-def _expand(law: Law, logs: Array, y: Array, weights: Array, theta: Array, delta: float) -> list[Array]:
+def _expand(law: Surface, logs: Array, y: Array, weights: Array, theta: Array, penalty: Penalty) -> list[Array]:
     """Objective (B,), gradient (B, P), Hessian (B, P, P), and the squared length (B, P) that each coordinate moves log L."""
     value, slopes, second = law.derivatives(theta, logs)
-    residual = value - y
-    clipped = np.clip(residual, -delta, delta)
-    pull = weights * clipped
-    objective = (pull * (residual - 0.5 * clipped)).sum(1)
+    cost, slope, curvature = penalty(value, y)
+    objective = (weights * cost).sum(1)
+    pull = weights * slope
     gradient = (slopes @ pull[..., None])[..., 0]
-    inside = np.where(clipped == residual, weights, 0.0)
-    hessian = (slopes * inside[:, None, :]) @ slopes.swapaxes(1, 2) + second(pull)
+    hessian = (slopes * (weights * curvature)[:, None, :]) @ slopes.swapaxes(1, 2) + second(pull)
     length = (slopes**2 @ weights[..., None])[..., 0]
     return [objective, gradient, hessian, length]
 
 
 def _newton(
-    law: Law,
+    law: Surface,
     logs: Array,
     y: Array,
     weights: Array,
     start: Array,
-    delta: float,
+    penalty: Penalty,
     bounds: tuple[Array, Array],
     tolerance: float,
 ) -> Solution:
@@ -205,7 +274,7 @@ def _newton(
     damping = np.full(batch, 1e-3)
     lane = np.arange(batch)  # where in the result each active lane belongs
     theta = start
-    state = _expand(law, logs, y, weights, theta, delta)
+    state = _expand(law, logs, y, weights, theta, penalty)
     for iteration in range(ITERATIONS):
         objective, gradient, hessian, length = state
         bound = ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
@@ -235,7 +304,7 @@ def _newton(
         step = -(vectors @ (along / damped)[..., None])[..., 0] / scale
         expected = (along**2 * (damped - 0.5 * stiffness) / damped**2).sum(1)
         trial = np.clip(theta + step, low, high)
-        tried = _expand(law, logs, y, weights, trial, delta)
+        tried = _expand(law, logs, y, weights, trial, penalty)
         better = tried[0] <= state[0] * (1 + 1e-15)
         gain = np.clip((state[0] - tried[0]) / expected, 0.0, 1.0)
         theta = np.where(better[:, None], trial, theta)

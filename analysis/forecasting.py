@@ -6,6 +6,7 @@ import pandas as pd
 from analysis import uncertainty
 from analysis.errors import AnalysisError
 from analysis.laws import Array
+from analysis.prediction import law_errors, log_draws
 from analysis.results import Fit, Forecast, Prediction, now
 
 
@@ -58,18 +59,8 @@ def forecast(fit: Fit, targets: pd.DataFrame) -> Forecast:
 
 def loss_interval(fit: Fit, parameters: Array, tokens: Array, *, law_error: bool = True) -> tuple[Array, Array]:
     """Interval of the loss a run measures at (N,) arrays of parameters and tokens, with or without the law's error."""
-    random = np.random.default_rng(0)
-    logs = np.log(np.stack([parameters, tokens]))
-    draws = fit.form.log_value(fit.draws, logs)
-    draws = draws + fit.noise_draws[:, None] * random.standard_normal((len(draws), 1))
+    draws = log_draws(fit, np.stack([parameters, tokens]))
     if law_error:
         draws = draws + law_errors(fit, 6 * parameters * tokens)
     low, high = uncertainty.interval(draws, fit.level)
     return np.exp(low), np.exp(high)
-
-
-def law_errors(fit: Fit, flops: Array) -> Array:
-    """Draws of the law's error in log loss (R, N) at (N,) FLOPs: a drift that begins at the largest fitted run."""
-    beyond = np.log(np.maximum(1.0, flops / fit.largest))
-    drift = fit.extrapolation.law_error * np.random.default_rng(1).standard_normal((len(fit.draws), 1))
-    return drift * beyond

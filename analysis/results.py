@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.laws import LAWS, Array, Law
+from analysis.laws import Array, Law, law
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Fit:
     """A fitted law with its intervals.
 
     Attributes:
-        law: name of the law in `laws.LAWS`.
+        law: its definition, as `laws.law` reads it.
         columns: where each variable of the law and its target were read from.
         size_convention: how the size of a point is counted: FLOPs where the law knows them, see `Law.size`.
         objective: what was minimised, in words.
@@ -118,7 +118,7 @@ class Fit:
     @property
     def form(self) -> Law:
         """The functional form."""
-        return LAWS[self.law]
+        return law(self.law)
 
     @property
     def parameters_column(self) -> str:

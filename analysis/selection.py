@@ -96,7 +96,7 @@ def compare(
 
     Args:
         points: as for `fits.fit_law`; rows with a reason in `excluded` are left out.
-        laws: which; all of `laws.LAWS` that the columns allow where absent.
+        laws: which, of one target; all of `laws.LAWS` that predict a loss where absent.
         columns: where variables and targets are read from, unless from the columns of their names.
         windows: how far below the largest seen size each law looks, as factors.
         delta: of Huber's loss.
@@ -111,7 +111,7 @@ def compare(
         `uncertainty.LAW_ERROR`), `cutoffs` (how many it was tested at), `parameters` (of the fit to its window of all points)
         and `refused`, the reason of each that could not be tested. All are scored at the same cut-offs.
     """
-    pool = candidates(list(LAWS.values()) if laws is None else laws, windows)
+    pool = candidates([law for law in LAWS.values() if law.target == "loss"] if laws is None else laws, windows)
     return _tested(points, pool, columns, delta, level, draws)[0]
 
 
@@ -268,7 +268,8 @@ def roll_out(
         predicted = candidate.law.log_value(theta, logs[:, beyond])
         low = high = np.full(int(beyond.sum()), np.nan)
         if draws:
-            drawn = uncertainty.draw(candidate.law, logs[:, seen], log_values[seen], theta, delta, draws, seed=0)
+            problem = uncertainty.Problem(candidate.law, logs[:, seen], log_values[seen], theta, delta)
+            drawn = uncertainty.draw(problem, draws, seed=0)
             noise = drawn.noise[:, None] * np.random.default_rng(1).standard_normal((draws, int(beyond.sum())))
             sampled = candidate.law.log_value(drawn.theta, logs[:, beyond]) + noise
             low, high = uncertainty.interval(sampled - predicted, level)

@@ -10,7 +10,8 @@ QUANTITIES = {"parameters": "N*", "tokens": "D*", "tokens_per_parameter": "D*/N*
 
 def fit_table(fit: Fit) -> Table:
     """The law's parameters with intervals."""
-    table = _table(f"{fit.form.formula}\nN counts {fit.parameters_column}", ("parameter",), ("estimate", _level(fit.level)))
+    counted = f"\nN counts {fit.columns['parameters']}" if "parameters" in fit.columns else ""
+    table = _table(f"{fit.form.formula}{counted}", ("parameter",), ("estimate", _level(fit.level)))
     for name, each in {**fit.estimates, "noise of log loss": fit.noise}.items():
         table.add_row(name, f"{each.value:.6g}", f"{each.low:.4g} to {each.high:.4g}")
     return table
@@ -66,6 +67,24 @@ def comparison_table(forecast: Forecast, compared: pd.DataFrame) -> Table:
             continue
         verdict = "[green]inside[/]" if row["inside"] else "[red]MISSED[/]"
         table.add_row(row["run"], *forecast_cells, f"{row['measured']:.4f}", f"{row['error_percent']:+.2f} %", verdict)
+    return table
+
+
+def quality_table(flags: pd.DataFrame, shown: int = 3) -> Table:
+    """What is odd about the curves, from `curves.flags`: the first few of each kind, and how many more there are."""
+    excluded = (flags["severity"] == "excluded").sum()
+    table = _table(f"{excluded} excluded, {len(flags) - excluded} notes", ("",), ())
+    for name in ("flag", "run"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("row", justify="right")
+    table.add_column("reason")
+    for (severity, kind), group in flags.groupby(["severity", "kind"], sort=False):
+        for run, row, reason in group[["run", "row", "reason"]].head(shown).itertuples(index=False):
+            name = run if len(run) <= 20 else f"…{run[-19:]}"
+            table.add_row(severity, kind, name or "all", f"{row or ''}", reason)
+            severity = kind = ""
+        if len(group) > shown:
+            table.add_row("", "", f"and {len(group) - shown} more")
     return table
 
 

@@ -34,7 +34,7 @@ DRAWS = 40  # behind each interval: their shares are averaged over many
 
 def rollouts(points: pd.DataFrame) -> pd.DataFrame:
     """The table of `compare` for the laws whose variables are columns, and what it says of the refused."""
-    laws = [law for law in LAWS.values() if set(law.variables) <= set(points) and law.name not in SLOW]
+    laws = [law for law in LAWS.values() if law.target == "loss" and set(law.variables) <= set(points) and law.name not in SLOW]
     return selection.compare(points, laws, draws=DRAWS)
 
 

@@ -48,6 +48,7 @@ def specify(config: RunConfig, dataset: Dataset) -> Specification:
         "corpus": dataset.corpus.hash,
         "tokenizer": dataset.tokenizer.hash,
         "vocabulary": vocabulary,
+        "entropy": getattr(dataset.corpus, "entropy", None),
     }
     fields = identity(config, dataset.corpus.hash, dataset.tokenizer.hash)
     return Specification(run_id(fields), fields, facts, config)

@@ -31,6 +31,17 @@ class Chinchilla(SumOfTerms):
     coefficients: ClassVar[tuple[str, ...]] = ("E", "A", "B")
     powers: ClassVar[tuple[tuple[str, str, str], ...]] = (("A", "alpha", "parameters"), ("B", "beta", "tokens"))
     centred: ClassVar[tuple[str, ...]] = variables
+    published: ClassVar[dict[str, dict[str, float]]] = {
+        "hoffmann": {  # the constants in the source of their paper, which prints them rounded
+            "E": float(np.exp(0.5267228)),
+            "A": float(np.exp(6.0073404)),
+            "B": float(np.exp(6.0179186)),
+            "alpha": 0.33917084,
+            "beta": 0.2849083,
+        },
+        # Besiroglu et al. 2024, arXiv 2404.10102: the refit of their figure 4
+        "besiroglu": {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658},
+    }
 
     def terms(self, theta: Sequence[Any], logs: Sequence[Any]) -> list[Any]:
         """See `SumOfTerms.terms`."""

@@ -7,7 +7,7 @@ plain arrays computes plain values.
 Shapes: `B` lanes, `P` coordinates, `N` points; an axis of length one stands for any length.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,28 @@ def log_one_minus_exp(x: Any) -> Any:
     def value(v: Array) -> Array:
         return np.where(v > np.log(2), np.log1p(-np.exp(-np.maximum(v, np.log(2)))), np.log(-np.expm1(-v)))
 
-    return smooth(x, value, lambda v: 1.0 / np.expm1(v), lambda v: -1.0 / (4 * np.sinh(v / 2) ** 2))
+    return smooth(x, value, lambda v: -np.exp(-v) / np.expm1(-v), lambda v: -np.exp(-v) / np.expm1(-v) ** 2)
+
+
+def at_least(x: Any, low: float) -> Any:
+    """The larger of x and `low`; flat below it."""
+    return smooth(x, lambda v: np.maximum(v, low), lambda v: (v > low).astype(float), np.zeros_like)
+
+
+def compose(value: Array, first: Array, second: Array, arguments: Sequence[Any]) -> Any:
+    """A function of several jets, given its value (B, N) and its derivatives by the A arguments, (A, B, N) and (A, A, B, N)."""
+    result: Any = value
+    for index, one in enumerate(arguments):
+        if isinstance(one, Jet):
+            gradient = one.gradient * first[index][..., None, :]
+            hessian = None if one.hessian is None else one.hessian * first[index][..., None, None, :]
+            for other_index, other in enumerate(arguments):
+                if isinstance(other, Jet):
+                    outer = one.gradient[..., :, None, :] * other.gradient[..., None, :, :]
+                    term = outer * second[index, other_index][..., None, None, :]
+                    hessian = term if hessian is None else hessian + term
+            result = Jet(np.zeros_like(value), gradient, hessian) + result
+    return result
 
 
 def logaddexp(*terms: Any) -> Any:

@@ -4,14 +4,15 @@ A law predicts the logarithm of a positive quantity (the `target`, mostly a loss
 variables, at *coordinates* theta: logarithms of what is positive and spans decades (coefficients and scales), exponents and
 other numbers as they are. That keeps predictions positive and makes residuals relative errors.
 
-To add a law, subclass `Law` (or `SumOfTerms`, where the target is a sum with a coefficient for each term), declare its
-facts and write its formula with the functions of `laws.jets`; derivatives, starts and bounds come with it.
+To add a law, subclass `Law`, or where they fit `PowerLaw` (a product of powers: nothing but declarations), `LogLinear` (the
+logarithm is linear in some coordinates) or `SumOfTerms` (a sum with a coefficient for each term); declare its facts and
+write its formula with the functions of `laws.jets`. Derivatives, starts and bounds come with it.
 
 Shapes: `V` variables of the law, `P` parameters, `N` points, `B` lanes; `...` any batch (starts, resamples, simulations).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -19,8 +20,8 @@ import numpy as np
 
 from analysis.laws import jets
 from analysis.laws.jets import Array, Jet
+from analysis.laws.seeding import best_of_regions, on_axes, spread
 
-CANDIDATES = 1024
 EXPONENTS = (0.02, 2.0)  # where starts are sought
 
 
@@ -32,17 +33,38 @@ class Parameter:
         name: as in the formula.
         unit: of its value.
         kind: `coefficient` (positive, in the unit of the target or of a term of it; coordinate: its logarithm), `scale`
-            (positive, a place on the axis of `variable`; coordinate: its logarithm), `exponent` (coordinate: itself, at least
-            0), `number` (coordinate: itself).
-        variable: what a scale is a place on.
-        bounds: lowest and highest coordinate worth searching, for exponents and numbers.
+            (positive, a place on the axis of `variable`; coordinate: its logarithm), `crossing` (positive: the place X_c
+            where the term (X_c / X)^alpha is 1; coordinate: the logarithm of that term's coefficient X_c^alpha, which data
+            determine where X_c lies far outside them), `exponent` (coordinate: itself, at least 0), `inverse` (coordinate:
+            1 / itself, at least 0), `number` (coordinate: itself).
+        variable: what a scale is a place on; a scale without one is sought within its bounds.
+        exponent: the exponent of a crossing.
+        bounds: lowest and highest coordinate worth searching, for all but coefficients, crossings and scales on an axis.
     """
 
     name: str
     unit: str
-    kind: Literal["coefficient", "scale", "exponent", "number"]
+    kind: Literal["coefficient", "scale", "crossing", "exponent", "inverse", "number"]
     variable: str = ""
+    exponent: str = ""
     bounds: tuple[float, float] = (0.0, 3.0)
+
+    def value(self, coordinate: Array, exponent: Array | None) -> Array:
+        """In its unit, from its coordinate and for a crossing that of its exponent."""
+        if self.kind in ("exponent", "number"):
+            return coordinate
+        with np.errstate(over="ignore", divide="ignore"):  # a crossing or an inverse without a finite place is at infinity
+            if self.kind == "inverse":
+                return 1.0 / coordinate
+            return np.exp(coordinate if self.kind != "crossing" or exponent is None else coordinate / exponent)
+
+    def coordinate(self, value: float, exponent: Any) -> Any:
+        """The opposite of `value`."""
+        if self.kind in ("exponent", "number"):
+            return value
+        if self.kind == "inverse":
+            return 1.0 / value
+        return np.log(value) * (exponent if self.kind == "crossing" else 1.0)
 
 
 class Law(ABC):
@@ -58,8 +80,9 @@ class Law(ABC):
         parameters: in the order of the coordinates.
         distinct: how many different values of each variable identify the parameters.
         powers: (coefficient, exponent, variable): the coefficient multiplies variable^-exponent, so that a change of the
-            variable's unit is a change of the coefficient.
+            variable's unit is a change of the coefficient; "-exponent" means that it multiplies variable^exponent.
         centred: variables whose unit can be changed by `powers` and scales alone, with no change in the prediction.
+        published: parameters by name, by who published them: `to_coordinates` makes them ready to predict.
     """
 
     name: ClassVar[str]
@@ -72,6 +95,7 @@ class Law(ABC):
     distinct: ClassVar[tuple[int, ...]]
     powers: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     centred: ClassVar[tuple[str, ...]] = ()
+    published: ClassVar[dict[str, dict[str, float]]] = {}
 
     @abstractmethod
     def expression(self, theta: Sequence[Any], logs: Sequence[Any]) -> Any:
@@ -126,21 +150,29 @@ class Law(ABC):
         Candidates fill the plausible coordinates evenly; each region of them gives its best, by the weighted
         squared error of the log target, so that the starts differ and their agreement means something.
         """
-        low, high = np.array([self._plausible(each, logs, log_values) for each in self.parameters]).T
-        places = spread(len(low))
-        candidates = low + (high - low) * places
+        candidates, places = self._candidates(range(len(self.parameters)), logs, log_values)
         predicted = self.log_value(candidates, logs)
-        chosen = np.empty((len(log_values), count, len(low)))
-        for lane in range(len(log_values)):
-            error = np.nan_to_num((predicted - log_values[lane]) ** 2 @ weights[lane], nan=np.inf)
-            chosen[lane] = candidates[best_of_regions(error, places, count)]
-        return chosen
+        starts = []
+        for values, weight in zip(log_values, weights, strict=True):
+            error = np.nan_to_num((predicted - values) ** 2 @ weight, nan=np.inf)
+            starts.append(candidates[best_of_regions(error, places, count)])
+        return np.stack(starts)
+
+    def _candidates(self, searched: Sequence[int], logs: Array, log_values: Array) -> tuple[Array, Array]:
+        """Candidates (K, P) that differ in the `searched` coordinates, and where those lie in the unit cube."""
+        places = spread(len(searched))
+        candidates = np.zeros((len(places), len(self.parameters)))
+        for index, values in zip(searched, places.T, strict=True):
+            low, high = self._plausible(self.parameters[index], logs, log_values)
+            geometric = self.parameters[index].kind == "exponent" and low > 0
+            candidates[:, index] = low * (high / low) ** values if geometric else low + (high - low) * values
+        return candidates, places
 
     def _plausible(self, parameter: Parameter, logs: Array, log_values: Array) -> tuple[float, float]:
         """The coordinates of a parameter among which starts are sought, for centred `logs`."""
-        if parameter.kind == "coefficient":
+        if parameter.kind in ("coefficient", "crossing"):
             return log_values.min() - 5.0, log_values.max() + 1.0
-        if parameter.kind == "scale":
+        if parameter.kind == "scale" and parameter.variable:
             axis = logs[self.variables.index(parameter.variable)]
             return axis.min() - 2.0, axis.max() + 2.0
         low, high = parameter.bounds
@@ -153,9 +185,9 @@ class Law(ABC):
         """
         pairs = []
         for each in self.parameters:
-            if each.kind == "coefficient":
+            if each.kind in ("coefficient", "crossing"):
                 pairs.append((log_values.min() - 12.0, log_values.max() + 1.0))
-            elif each.kind == "scale":
+            elif each.kind == "scale" and each.variable:
                 axis = logs[self.variables.index(each.variable)]
                 pairs.append((axis.min() - 10.0, axis.max() + 10.0))
             else:
@@ -171,33 +203,88 @@ class Law(ABC):
         """The coordinates for variables `logs` that predict what `theta` does for `logs - offset`; offset is (V,)."""
         shifted = theta.copy()
         for coefficient, exponent, variable in self.powers:
-            moved = theta[..., self.names.index(exponent)] * offset[self.variables.index(variable)]
-            shifted[..., self.names.index(coefficient)] += moved
+            index, sign = self._signed(exponent)
+            shifted[..., self.names.index(coefficient)] += sign * theta[..., index] * offset[self.variables.index(variable)]
         for index, each in enumerate(self.parameters):
             if each.kind == "scale" and each.variable in self.centred:
                 shifted[..., index] += offset[self.variables.index(each.variable)]
         return shifted
 
+    def _signed(self, exponent: str) -> tuple[int, float]:
+        """Index and sign of an exponent as `powers` names it."""
+        return self.names.index(exponent.removeprefix("-")), -1.0 if exponent.startswith("-") else 1.0
+
     def to_parameters(self, theta: Array) -> Array:
         """Coordinates (..., P) -> parameters in their units (..., P)."""
-        positive = [each.kind in ("coefficient", "scale") for each in self.parameters]
-        return np.where(positive, np.exp(np.where(positive, theta, 0.0)), theta)
+        columns = dict(zip(self.names, np.moveaxis(theta, -1, 0), strict=True))
+        return np.stack([each.value(columns[each.name], columns.get(each.exponent)) for each in self.parameters], -1)
 
-    def to_coordinates(self, parameters: dict[str, float]) -> Array:
+    def to_coordinates(self, parameters: Mapping[str, float]) -> Array:
         """Parameters by name -> coordinates (P,): a published law, ready to predict."""
-        return np.array(
-            [np.log(parameters[p.name]) if p.kind in ("coefficient", "scale") else parameters[p.name] for p in self.parameters]
-        )
+        return np.array([each.coordinate(parameters[each.name], parameters.get(each.exponent)) for each in self.parameters])
+
+
+class LogLinear(Law):
+    """A law whose logarithm is a sum of features, each with a coordinate of its own as its factor.
+
+    `linear` names those coordinates in the order of the features. Starts come from weighted least squares over them at each
+    candidate of the other coordinates; without others there is one start, at the bottom of a convex objective.
+    """
+
+    linear: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def features(self, theta: Sequence[Any], logs: Sequence[Any]) -> list[Any]:
+        """What each coordinate of `linear` multiplies, from the other coordinates and the variables."""
+
+    def expression(self, theta: Sequence[Any], logs: Sequence[Any]) -> Any:
+        """See `Law.expression`."""
+        linear = (theta[self.names.index(name)] for name in self.linear)
+        return sum((factor * feature for factor, feature in zip(linear, self.features(theta, logs), strict=True)), start=0.0)
+
+    def seeds(self, logs: Array, log_values: Array, weights: Array, count: int) -> Array:
+        """See `Law.seeds`."""
+        linear = [self.names.index(name) for name in self.linear]
+        searched = [index for index in range(len(self.parameters)) if index not in linear]
+        candidates, places = self._candidates(searched, logs, log_values)
+        features = self.features(list(candidates.T[..., None]), list(logs))
+        basis = [np.broadcast_to(each, (len(places), logs.shape[1])) for each in features]
+        starts = []
+        for values, weight in zip(log_values, weights, strict=True):
+            solved, error = least_squares(basis, values, weight)
+            best = best_of_regions(error, places, count)
+            starts.append(candidates[best])
+            starts[-1][:, linear] = solved[best]
+        return np.stack(starts)
+
+
+class PowerLaw(LogLinear):
+    """A product of powers of the variables, as `powers` declares them: all of its factors, each with the one coefficient."""
+
+    def __init_subclass__(cls) -> None:
+        cls.linear = tuple(each.name for each in cls.parameters)
+        cls.centred = tuple(name for name in cls.variables if any(name == variable for _, _, variable in cls.powers))
+        cls.distinct = (2,) * len(cls.variables)
+
+    def features(self, theta: Sequence[Any], logs: Sequence[Any]) -> list[Any]:
+        """See `LogLinear.features`."""
+        features: list[Any] = [1.0] * len(self.parameters)
+        for _, exponent, variable in self.powers:
+            index, sign = self._signed(exponent)
+            features[index] = -sign * logs[self.variables.index(variable)]
+        return features
 
 
 class SumOfTerms(Law):
     """A law that is a sum of terms, each with a coefficient of its own.
 
-    `coefficients` names them in the order of the terms. Starts come from variable projection (Golub & Pereyra 1973): at
-    given other coordinates the law is linear in its coefficients, so those are solved for and not searched.
+    `coefficients` names them in the order of the terms; terms beyond them have none. Terms with the sign -1 are subtracted,
+    and the sum is positive where the law holds. Starts come from variable projection (Golub & Pereyra 1973): at given other
+    coordinates the law is linear in its coefficients, so those are solved for and not searched.
     """
 
     coefficients: ClassVar[tuple[str, ...]]
+    signs: ClassVar[tuple[int, ...]] = ()
 
     @abstractmethod
     def terms(self, theta: Sequence[Any], logs: Sequence[Any]) -> list[Any]:
@@ -205,7 +292,12 @@ class SumOfTerms(Law):
 
     def expression(self, theta: Sequence[Any], logs: Sequence[Any]) -> Any:
         """See `Law.expression`."""
-        return jets.logaddexp(*self.terms(theta, logs))
+        terms = self.terms(theta, logs)
+        if not self.signs:
+            return jets.logaddexp(*terms)
+        added, taken = ([term for term, each in zip(terms, self.signs, strict=True) if each == sign] for sign in (1, -1))
+        added, taken = jets.logaddexp(*added), jets.logaddexp(*taken)
+        return added + jets.log_one_minus_exp(jets.at_least(added - taken, 1e-9))
 
     def seeds(self, logs: Array, log_values: Array, weights: Array, count: int) -> Array:
         """See `Law.seeds`: least squares of the relative error over the coefficients, at each candidate of the rest.
@@ -214,55 +306,34 @@ class SumOfTerms(Law):
         """
         linear = [self.names.index(name) for name in self.coefficients]
         searched = [index for index in range(len(self.parameters)) if index not in linear]
-        ranges = np.array([self._plausible(self.parameters[index], logs, log_values) for index in searched])
-        places = spread(len(searched))
-        candidates = np.zeros((len(places), len(self.parameters)))
-        for index, (low, high), values in zip(searched, ranges, places.T, strict=True):
-            geometric = self.parameters[index].kind == "exponent"
-            candidates[:, index] = low * (high / low) ** values if geometric else low + (high - low) * values
-        terms = self.terms(list(candidates.T[..., None]), list(logs))
-        basis = np.stack([np.exp(np.broadcast_to(term, (len(places), logs.shape[1]))) for term in terms], 1)  # (K, T, N)
-        target = np.exp(log_values)
-        floor = 1e-3 * target.min(-1)
-        chosen = np.empty((len(target), count, len(self.parameters)))
-        for lane in range(len(target)):
-            scaled = basis / target[lane]
-            weighted = scaled * weights[lane]
-            gram, right = weighted @ scaled.swapaxes(1, 2), weighted.sum(2)
-            ridge = 1e-10 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(len(terms))
-            solved = np.maximum(np.linalg.solve(gram + ridge, right[..., None])[..., 0], floor[lane])
-            error = np.einsum("kt,ktu,ku->k", solved, gram, solved) - 2 * (solved * right).sum(1)
-            best = best_of_regions(error, places, count)
-            chosen[lane] = candidates[best]
-            chosen[lane][:, linear] = np.log(solved[best])
-        return chosen
+        candidates, places = self._candidates(searched, logs, log_values)
+        basis = [np.exp(term) for term in self.terms(on_axes(candidates, searched), list(logs))]
+        if self.signs:
+            basis = [sign * each for sign, each in zip(self.signs, basis, strict=True)]
+        basis, rest = basis[: len(linear)], sum(basis[len(linear) :], start=np.zeros(1))
+        starts = []
+        for values, weight in zip(np.exp(log_values), weights, strict=True):
+            scaled = [each / values for each in basis]
+            solved, error = least_squares(scaled, 1.0 - rest / values, weight, lowest=1e-3 * values.min())
+            best = best_of_regions(error.ravel(), places, count)
+            starts.append(candidates[best])
+            starts[-1][:, linear] = np.log(solved.reshape(len(places), -1)[best])
+        return np.stack(starts)
 
 
-def spread(dimensions: int) -> Array:
-    """Points (K, dimensions) that fill the unit cube evenly, always the same.
+def least_squares(basis: Sequence[Array], values: Array, weights: Array, lowest: float = -np.inf) -> tuple[Array, Array]:
+    """Factors (..., T) of T bases that come closest to `values`, and the squared errors (...).
 
-    A grid in one and two dimensions, beyond them an additive recurrence (Roberts 2018, the R sequence).
+    Bases and values broadcast to (..., N). Factors below `lowest` are raised to it, and the error is theirs as they are then.
     """
-    if dimensions <= 2:
-        axis = (np.arange(16) + 0.5) / 16
-        return np.stack(np.meshgrid(*[axis] * dimensions), -1).reshape(-1, dimensions)
-    golden = 2.0
-    for _ in range(60):
-        golden = (1.0 + golden) ** (1.0 / (dimensions + 1))
-    return (0.5 + np.arange(1, CANDIDATES + 1)[:, None] * golden ** -np.arange(1.0, dimensions + 1)) % 1.0
-
-
-def best_of_regions(error: Array, places: Array, count: int) -> np.ndarray:
-    """Indices (count,) of the best candidates of the best of 16 equal regions of the unit cube, best first.
-
-    Args:
-        error: of each candidate (K,).
-        places: where it lies in the unit cube (K, dimensions).
-        count: how many, at most 16.
-    """
-    divisions = {1: (16,), 2: (4, 4), 3: (4, 2, 2)}.get(places.shape[1], (2, 2, 2, 2))
-    cells = (places[:, : len(divisions)] * divisions).astype(int)
-    regions = np.ravel_multi_index(tuple(cells.T), divisions)
-    ranked = error.argsort(kind="stable")
-    _, first = np.unique(regions[ranked], return_index=True)
-    return ranked[np.sort(first)[:count]]
+    shape = np.broadcast_shapes(values.shape, *[each.shape for each in basis])[:-1]
+    gram, right = np.empty((*shape, len(basis), len(basis))), np.empty((*shape, len(basis)))
+    for first, each in enumerate(basis):
+        weighted = each * weights
+        right[..., first] = np.vecdot(weighted, values)
+        for second in range(first + 1):
+            gram[..., first, second] = gram[..., second, first] = np.vecdot(weighted, basis[second])
+    ridge = 1e-10 * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] * np.eye(len(basis))
+    solved = np.maximum(np.linalg.solve(gram + ridge, right[..., None])[..., 0], lowest)
+    error = np.einsum("...t,...tu,...u->...", solved, gram, solved) - 2 * (solved * right).sum(-1)
+    return solved, error + np.vecdot(values**2, weights)

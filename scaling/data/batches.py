@@ -87,9 +87,9 @@ class ValidationSet:
     tokens: int
     bytes: int
 
-    def bits_per_byte(self, loss: float) -> float:
-        """Bits per byte of text from the mean loss over these targets in nats per token."""
-        return loss / math.log(2) * self.tokens / self.bytes
+    def bits_per_byte(self, loss: float) -> float | None:
+        """Bits per byte of text from the mean loss over these targets in nats per token; None where they are no text."""
+        return loss / math.log(2) * self.tokens / self.bytes if self.bytes else None
 
 
 def validation_windows(store: TokenStore, sequence_length: int, tokens: int) -> ValidationSet:

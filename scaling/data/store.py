@@ -1,7 +1,7 @@
 """The flat token store: one split of one corpus under one tokenizer, memory-mapped.
 
-`<split>.bin` holds the tokens of all documents, each followed by the end-of-document token; `<split>.starts.npy` where
-each document begins; `<split>.json` what they must add up to. Shapes: N tokens, C documents, V vocabulary.
+`<split>.bin` holds the tokens of all documents, each with its end-of-document token; `<split>.starts.npy` where each
+document begins; `<split>.json` what they must add up to. Shapes: N tokens, C documents, V vocabulary.
 """
 
 import json
@@ -45,14 +45,19 @@ class TokenStore:
 
 def write_store(directory: Path, split: str, texts: Iterable[str], tokenizer: Tokenizer) -> None:
     """Encode the texts, one after the other, to the files of `split` in `directory`."""
+    end = np.array([] if tokenizer.end_of_document is None else [tokenizer.end_of_document], np.uint32)
+    write_tokens(directory, split, ((np.append(tokenizer.encode(text), end), len(text.encode())) for text in texts), tokenizer)
+
+
+def write_tokens(directory: Path, split: str, documents: Iterable[tuple[np.ndarray, int]], tokenizer: Tokenizer) -> None:
+    """Write documents, each the tokens [L] of it and its UTF-8 bytes, to the files of `split` in `directory`."""
     dtype = np.min_scalar_type(tokenizer.vocabulary - 1).newbyteorder("<")
     lengths, size = [0], 0
     with (directory / f"{split}.bin").open("wb") as file:
-        for text in texts:
-            token_L = tokenizer.encode(text)
-            file.write(np.append(token_L, tokenizer.end_of_document).astype(dtype).tobytes())
-            lengths.append(len(token_L) + 1)
-            size += len(text.encode())
+        for token_L, document_bytes in documents:
+            file.write(token_L.astype(dtype).tobytes())
+            lengths.append(len(token_L))
+            size += document_bytes
     start_C1 = np.cumsum(lengths, dtype=np.int64)
     np.save(directory / f"{split}.starts.npy", start_C1)
     sidecar = {"dtype": dtype.str, "tokens": int(start_C1[-1]), "documents": len(lengths) - 1, "bytes": size}

@@ -1,7 +1,7 @@
-"""Text to tokens and back: bytes, and byte-level BPE trained on a corpus.
+"""Text to tokens and back: bytes, byte-level BPE trained on a corpus, and the symbols of a synthetic world.
 
-Both are lossless, and each of their tokens stands for a definite number of source bytes, so that bits per byte can be
-counted from the tokens alone. Shapes: L tokens of a text, V vocabulary.
+The first two are lossless, and each of their tokens stands for a definite number of source bytes, so that bits per byte
+can be counted from the tokens alone. Shapes: L tokens of a text, V vocabulary.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ class Tokenizer(Protocol):
 
     Attributes:
         vocabulary: number of token ids, the end of a document included.
-        end_of_document: the id that follows every document; never in an encoded text.
+        end_of_document: the id that follows every document, never in an encoded text; None where documents have no mark.
         hash: 16 hexadecimal digits that name what the tokenizer does.
         token_bytes_V: UTF-8 bytes of source text that each token stands for; 0 for the end of a document.
     """
 
     vocabulary: int
-    end_of_document: int
+    end_of_document: int | None
     hash: str
     token_bytes_V: np.ndarray
 
@@ -47,7 +47,7 @@ class ByteTokenizer:
     """Every byte of UTF-8 is a token; 255, which UTF-8 never uses, ends a document."""
 
     vocabulary = 256
-    end_of_document = 255
+    end_of_document: int | None = 255
     hash = hashlib.sha256(b"bytes 256, 255 ends a document").hexdigest()[:16]
     token_bytes_V = np.array([1] * 255 + [0], np.uint16)
 
@@ -74,7 +74,7 @@ class BpeTokenizer:
     def __init__(self, inner: Any, vocabulary: int):
         self._inner = inner
         self.vocabulary = vocabulary
-        self.end_of_document = vocabulary - 1
+        self.end_of_document: int | None = vocabulary - 1
         self.learned = inner.get_vocab_size()
         model = json.loads(inner.to_str())["model"]
         tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
@@ -109,6 +109,40 @@ class BpeTokenizer:
         path.write_text(json.dumps({"kind": "bpe", "vocabulary": self.vocabulary, "tokenizer": self._inner.to_str()}))
 
 
+class SymbolTokenizer:
+    """The tokens of a synthetic world, written as its symbols: one after the other, or as words where one is longer."""
+
+    end_of_document: int | None = None
+
+    def __init__(self, symbols: list[str]):
+        self._symbols = symbols
+        self._separator = "" if all(len(symbol) == 1 for symbol in symbols) else " "
+        self.vocabulary = len(symbols)
+        self.hash = hashlib.sha256(json.dumps(symbols).encode()).hexdigest()[:16]
+        self.token_bytes_V = np.zeros(self.vocabulary, np.uint16)  # a symbol is no text
+
+    def encode(self, text: str) -> np.ndarray:
+        """The tokens of symbols, uint32 [L].
+
+        Raises:
+            ScalingError: something that is no symbol of the world.
+        """
+        ids = {symbol: token for token, symbol in enumerate(self._symbols)}
+        written = text.split() if self._separator else [symbol for symbol in text if not symbol.isspace()]
+        for symbol in written:
+            if symbol not in ids:
+                raise ScalingError(f"{symbol!r} is no symbol of this world; it has {' '.join(self._symbols[:20])}")
+        return np.array([ids[symbol] for symbol in written], np.uint32)
+
+    def decode(self, token_L: np.ndarray) -> str:
+        """The symbols."""
+        return "".join(self._symbols[token] + self._separator for token in token_L.tolist())
+
+    def save(self, path: Path) -> None:
+        """Its symbols."""
+        path.write_text(json.dumps({"kind": "symbols", "symbols": self._symbols}))
+
+
 def _beginning(texts: Iterable[str], limit: int) -> Iterator[str]:
     for text in texts:
         yield text
@@ -132,6 +166,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
         saved = json.loads(path.read_text())
         if saved["kind"] == "bytes":
             return ByteTokenizer()
+        if saved["kind"] == "symbols":
+            return SymbolTokenizer(saved["symbols"])
         from tokenizers import Tokenizer as Inner
 
         return BpeTokenizer(Inner.from_str(saved["tokenizer"]), saved["vocabulary"])

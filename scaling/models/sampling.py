@@ -73,8 +73,10 @@ class Sampler:
         """Logits [V] of the token after the prompt, and the cache to go on with. No text is the beginning of a document.
 
         Raises:
-            ScalingError: the prompt is longer than a training sequence.
+            ScalingError: the prompt is longer than a training sequence, or there is none and documents have no mark.
         """
+        if not prompt and tokenizer.end_of_document is None:
+            raise ScalingError("the documents of this world begin without a mark; give a prompt of its symbols")
         token_L = tokenizer.encode(prompt) if prompt else np.array([tokenizer.end_of_document])
         if len(token_L) > self.sequence_length:
             raise ScalingError(f"the prompt has {len(token_L)} tokens, a training sequence {self.sequence_length}; shorten it")

@@ -1,6 +1,7 @@
-"""The fabricated sweep, and the one real data set that tests read where it lies."""
+"""The fabricated sweep, and the real data sets that tests read where they lie."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,19 @@ import pytest
 from made_up import Truth, fabricate_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def data_set() -> Callable[[str], Path]:
+    """The path of a real data set, by its name below the directory of them; skips the test where it is not there."""
+
+    def find(name: str) -> Path:
+        path = Path(os.environ.get("SCALING_LAB_DATA", ROOT / "../shared/data")) / name
+        if not path.exists():
+            pytest.skip(f"no {path}: real data sets are not part of the project")
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="session")
@@ -21,13 +35,9 @@ def sweep(tmp_path: Path, truth: Truth) -> Path:
 
 
 @pytest.fixture(scope="session")
-def epoch_points() -> pd.DataFrame:
+def epoch_points(data_set: Callable[[str], Path]) -> pd.DataFrame:
     """Epoch AI's reconstruction of Hoffmann et al.'s figure 4, without the five highest losses, as its authors fit it."""
-    data = Path(os.environ.get("SCALING_LAB_DATA", ROOT / "../shared/data"))
-    path = data / "epoch_chinchilla/svg_extracted_data.csv"
-    if not path.is_file():
-        pytest.skip(f"no {path}: real data sets are not part of the project")
-    table = pd.read_csv(path)
+    table = pd.read_csv(data_set("epoch_chinchilla/svg_extracted_data.csv"))
     points = pd.DataFrame(
         {
             "parameters": table["Model Size"],

@@ -25,6 +25,7 @@ def test_every_run_and_row_of_a_sweep(sweep: Path, truth: Truth) -> None:
     assert first["label.training.tokens"].unique() == [TOKENS[0]]
     assert list(table["role"].unique()) == ["fit", "holdout"]
     numeric = [name for name in curves.COLUMNS if name not in curves.TEXT]
+    numeric.remove("row")
     assert (table[numeric].dtypes == "float64").all()
 
 
@@ -112,3 +113,14 @@ def test_words_where_numbers_belong(tmp_path: Path) -> None:
 def test_an_empty_directory(tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match="no runs here"):
         curves.read(tmp_path)
+
+
+def test_the_documentation_lists_every_column_and_flag() -> None:
+    page = (Path(__file__).parents[2] / "docs/curves.md").read_text(encoding="utf-8")
+    kinds = {str: "text", int: "integer", float: "number"}
+    for name, column in curves.COLUMNS.items():
+        assert f"| `{name}` | {kinds[column.kind]} | {column.unit} | {column.meaning} |\n" in page
+    source = "".join(path.read_text() for path in Path(curves.__file__).parent.glob("*.py"))
+    listed = page.partition("## Flags")[2].split("\n| ")[3:]
+    for kind in (kind for line in listed for kind in line.split(" |")[0].split(", ")):
+        assert f'"{kind}"' in source

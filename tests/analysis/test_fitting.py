@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import minimize
 
 from analysis import fitting
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, NotIdentifiedError
 from analysis.laws import Chinchilla
 
 LAW = Chinchilla()
@@ -129,3 +129,22 @@ def test_too_few_sizes_are_refused(values: list[float], word: str) -> None:
 def test_values_without_logarithm_are_named(bad: float) -> None:
     losses = [4.0, 3.9, bad, 3.5, 3.4, 3.3, 3.2]
     assert "it is not in run 2" in refused(list(np.geomspace(1e5, 1e6, 7)), list(np.geomspace(1e6, 1e7, 7)), losses)
+
+
+@pytest.mark.parametrize(("tokens_per_parameter", "power"), [(20.0, 1.0), (3e3, 0.7)])
+def test_variables_that_never_vary_apart_are_refused_and_their_tie_is_named(tokens_per_parameter: float, power: float) -> None:
+    n = np.geomspace(1e5, 1e7, 12)
+    d = tokens_per_parameter * n**power * np.exp(3e-4 * np.random.default_rng(0).standard_normal(12))
+    tie = f"tokens = {tokens_per_parameter:.3g} x parameters" + (f"^{power:g}" if power != 1 else "")
+    assert tie in refused(list(n), list(d), list(np.linspace(4, 3, 12)))
+    assert not fitting.carries(LAW, np.log([n, d]))
+    assert fitting.carries(LAW, np.log([n, d * np.exp(0.05 * np.sin(9 * np.arange(12)))]))
+
+
+def test_an_optimum_with_a_silent_direction_is_refused_and_the_direction_named() -> None:
+    """At alpha = 0 the term of N is a second constant: what E gains, A can lose, in the ratio of the two."""
+    theta = TRUTH * [1, 0, 1, 0, 1] + [0, np.log(0.5), 0, 0, 0]
+    with pytest.raises(NotIdentifiedError, match="log E by -0.333.*log A by 1") as caught:
+        fitting.identify(LAW, grid(), theta)
+    assert "\n" not in str(caught.value)
+    fitting.identify(LAW, grid(), TRUTH)

@@ -18,7 +18,7 @@ def grid(sizes: int, token_counts: int) -> np.ndarray:
 
 def drawn(logs: np.ndarray, losses: np.ndarray, count: int) -> tuple[np.ndarray, uncertainty.Draws]:
     theta = fitting.fit(LAW, logs, losses).solution.theta[0]
-    return theta, uncertainty.draw(LAW, logs, losses, theta, fitting.DELTA, count, seed=0)
+    return theta, uncertainty.draw(uncertainty.Problem(LAW, logs, losses, theta), count, seed=0)
 
 
 def test_published_standard_errors(epoch_points: pd.DataFrame) -> None:
@@ -44,7 +44,8 @@ def test_noise_level_is_unbiased_at_twelve_points() -> None:
     """500 simulations of 12 points: the mean of the variance has a standard error of sqrt(2 / 7 / 500) = 2.4 %."""
     logs, random = grid(4, 3), np.random.default_rng(0)
     mean = LAW.log_value(TRUTH, logs)
-    levels = [uncertainty.noise_level(LAW, logs, mean + 0.003 * random.standard_normal(12), TRUTH) for _ in range(500)]
+    noisy = mean + 0.003 * random.standard_normal((500, 12))
+    levels = [uncertainty.Problem(LAW, logs, losses, TRUTH).noise_level for losses in noisy]
     assert np.mean(np.square(levels)) == pytest.approx(0.003**2, rel=0.08)
 
 

@@ -1,0 +1,141 @@
+"""Verbs of one run or one model: train, sample, export, count."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaling.cli.app import Coordinator, Distributed, Overrides, Processes, ProcessId, Runs, app, leave, show, stop_signal
+from scaling.errors import Exit, ScalingError
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory, runs/NAME/ID")]
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a run's YAML file, or a run directory to go on with")],
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    distributed: Distributed = False,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process_id: ProcessId = None,
+) -> None:
+    """Train one run; the same command again goes on where it stopped."""
+    stop = stop_signal(None, distributed, coordinator, processes, process_id)
+    from scaling.config import RunConfig, build, override, read_yaml
+    from scaling.data.prepare import prepare
+    from scaling.record import RunDirectory
+    from scaling.specification import specify
+
+    recorded = RunDirectory(config).specification if config.is_dir() else None
+    if config.is_dir() and recorded is None:
+        raise ScalingError(f"{config} is not a run directory: it holds no run.json")
+    fields = recorded["config"] if recorded else read_yaml(config)
+    run = build(RunConfig, override(fields, overrides or []))
+    dataset = prepare(run.data, run.execution.data_directory)
+    specification = specify(run, dataset)
+    if recorded and recorded["run_id"] != specification.run_id:
+        raise ScalingError(
+            f"{config} records run {recorded['run_id']}, and this configuration and data are {specification.run_id}"
+        )
+    path = config if recorded else runs / config.stem / specification.run_id
+
+    from scaling.training.attempt import attempt
+    from scaling.training.processes import is_first
+
+    if is_first():
+        show(f"run {specification.run_id} in {path}")
+    code = attempt(path, specification, dataset, stop)
+    if code is None:
+        raise ScalingError(f"another worker is training {path}; `scaling status` shows its sweep")
+    if not is_first():
+        leave(code)
+    status = RunDirectory(path).status
+    if code is Exit.USAGE:
+        raise ScalingError(status["reason"])
+    if status["state"] == "running":  # how it ended could not be written, and was said on stderr
+        leave(code)
+    text = f"{status['state']} at step {status['step']} of {status['steps']}" if "steps" in status else status["state"]
+    loss = "" if status.get("loss") is None else f", held-out loss {status['loss']:.4f} nats per token"
+    reason = f": {status['reason']}" if status.get("reason") else ""
+    show(f"{text}{loss}{reason}")
+    leave(code)
+
+
+@app.command()
+def sample(
+    run: RunPath,
+    prompt: Annotated[str, typer.Option(help="text to go on from; none is the beginning of a document")] = "",
+    tokens: Annotated[
+        int | None, typer.Option(min=0, help="how many tokens; as many as a training sequence has room for")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="0 takes the most probable token each time")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="keep the k most probable tokens")] = None,
+    top_p: Annotated[float, typer.Option(help="keep the fewest tokens whose probabilities sum to p")] = 1.0,
+    seed: int = 0,
+    top: Annotated[int, typer.Option(min=0, help="print the n most probable tokens after the prompt")] = 0,
+) -> None:
+    """Generate text from a run's last checkpoint."""
+    from scaling.models.sampling import Rule, Sampler, continuation, most_probable
+    from scaling.tables import probability_table
+    from scaling.training.trained import load_trained
+
+    rule = Rule(temperature, top_k, top_p)
+    trained = load_trained(run)
+    tokenizer = trained.tokenizer()
+    sampler = Sampler(trained.transformer(), trained.config.data.sequence_length)
+    logits_V, cache = sampler.read(prompt, tokenizer)
+    print(prompt, end="")
+    for text in continuation(sampler.generate(logits_V, cache, tokens, rule, seed), tokenizer):
+        print(text, end="", flush=True)
+    print()
+    if top:
+        show(probability_table(most_probable(logits_V, top, tokenizer)))
+
+
+@app.command()
+def export(run: RunPath, directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="where to write")]) -> None:
+    """Write a run's last weights as Hugging Face's GPT-2 or Llama: config.json and model.safetensors."""
+    from scaling.models import interchange
+    from scaling.training.trained import load_trained
+
+    trained = load_trained(run)
+    length = trained.config.data.sequence_length
+    interchange.export(trained.parameters, trained.config.model, trained.facts["vocabulary"], length, directory)
+    show(f"the weights after step {trained.step} are in {directory}")
+
+
+@app.command()
+def count(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG|PRESET|N", help="a run's YAML file, a published model, or a number of parameters")
+    ],
+    overrides: Overrides = None,
+) -> None:
+    """Print a model's parameters and FLOPs in every convention."""
+    from scaling.config import ModelConfig, RunConfig, build, override, read_yaml
+    from scaling.counting import ModelCount
+    from scaling.models.ladder import rung
+    from scaling.models.presets import PRESETS
+    from scaling.models.shapes import named
+    from scaling.quantities import parse_quantity
+    from scaling.tables import count_tables
+
+    if Path(config).suffix in (".yaml", ".yml"):
+        run = build(RunConfig, override(read_yaml(config), overrides or []))
+        size = run.data.tokenizer.vocabulary, run.data.sequence_length, float(run.training.tokens)
+        counted = ModelCount(run.model, *size)
+    elif config[:1].isdigit():
+        fields = override({}, overrides or [])
+        model = build(ModelConfig, {**fields, **rung(int(parse_quantity(config)), fields).fields})
+        counted = ModelCount(model, 256, 256, None)
+    else:
+        try:
+            preset = named(PRESETS, "preset", config)
+        except ValueError as error:
+            raise ScalingError(str(error)) from None
+        model = build(ModelConfig, override(preset.fields, overrides or []))
+        counted = ModelCount(model, preset.vocabulary, preset.context, preset.tokens)
+    for table in count_tables(counted):
+        show(table, "")

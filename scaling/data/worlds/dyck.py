@@ -1,0 +1,160 @@
+"""Balanced parentheses: words of one length, all equally likely; and a process that opens, closes and stops at random.
+
+Tokens: k opening brackets, then the k that close them, then (in the process) the stop. Shapes: C documents, T tokens.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from scaling.data.worlds.world import World
+
+
+@dataclass(frozen=True)
+class BalancedWords(World):
+    """Dyck-k words of `pairs` pairs of brackets, each word equally likely.
+
+    There are Catalan(n) k^n of them, so a document has log Catalan(n) + n log k nats (Chomsky & Schuetzenberger 1963).
+    """
+
+    name: ClassVar[str] = "dyck"
+    pairs: int = 16
+    kinds: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1 or self.kinds < 1:
+            raise ValueError(f"pairs and kinds must be at least 1, not {self.pairs} and {self.kinds}")
+
+    @property
+    def vocabulary(self) -> int:
+        """Opening and closing brackets of every kind."""
+        return 2 * self.kinds
+
+    @property
+    def spelling(self) -> list[str]:
+        """Brackets."""
+        return _brackets(self.kinds)
+
+    @property
+    def length(self) -> int:
+        """Two brackets a pair."""
+        return 2 * self.pairs
+
+    @property
+    def entropy(self) -> float:
+        """The logarithm of the number of words, over their length."""
+        n = self.pairs
+        log_catalan = math.lgamma(2 * n + 1) - math.lgamma(n + 1) - math.lgamma(n + 2)
+        return (log_catalan + n * math.log(self.kinds)) / (2 * n)
+
+    @staticmethod
+    def opening_probability(depth: np.ndarray, left: np.ndarray | int) -> np.ndarray:
+        """That the next bracket opens, at a depth with so many brackets left, in a random word.
+
+        The ratio of ballot numbers (Arnold & Sleep 1980, "Uniform random generation of balanced parenthesis strings").
+        """
+        return (left - depth) * (depth + 2) / (2 * left * (depth + 1))
+
+    def documents(self, random: np.random.Generator, count: int) -> np.ndarray:
+        """See `World.documents`."""
+
+        def opens(depth_C: np.ndarray, position: int) -> np.ndarray:
+            return random.random(count) < self.opening_probability(depth_C, self.length - position)
+
+        stack = _Stacks(random, count, self.kinds, self.length)
+        return np.stack([stack.step(opens(stack.depth_C, position)) for position in range(self.length)], axis=1)
+
+
+@dataclass(frozen=True)
+class BracketProcess(World):
+    """Dyck-k words that end by chance, one after the other, cut into documents of `tokens`.
+
+    Inside a word the next bracket opens with probability `opening`, else it closes the last one open; a word that is
+    balanced stops with probability `stopping`, else it opens again. A document begins with a word and need not end with one.
+    """
+
+    name: ClassVar[str] = "brackets"
+    tokens: int = 64
+    kinds: int = 1
+    opening: float = 0.45
+    stopping: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1 or self.kinds < 1:
+            raise ValueError(f"tokens and kinds must be at least 1, not {self.tokens} and {self.kinds}")
+        if not (0 < self.opening < 1 and 0 < self.stopping <= 1):
+            raise ValueError(f"opening and stopping are probabilities, not {self.opening:g} and {self.stopping:g}")
+
+    @property
+    def vocabulary(self) -> int:
+        """Opening and closing brackets of every kind, and the stop."""
+        return 2 * self.kinds + 1
+
+    @property
+    def spelling(self) -> list[str]:
+        """Brackets and a full stop."""
+        return [*_brackets(self.kinds), "."]
+
+    @property
+    def length(self) -> int:
+        """Of a document."""
+        return self.tokens
+
+    @property
+    def entropy(self) -> float:
+        """The mean of the next token's entropy over the depths that the process visits at each position."""
+        inside, outside = _binary(self.opening), _binary(self.stopping)
+        kind = math.log(self.kinds)
+        depth_T = np.zeros(self.tokens + 2)  # probability of each depth
+        depth_T[0], total, fresh = 1.0, 0.0, 1.0  # fresh: of standing at the beginning of a word, which cannot stop
+        for _ in range(self.tokens):
+            balanced, deep = depth_T[0] - fresh, depth_T[1:].sum()
+            total += fresh * kind + balanced * (outside + (1 - self.stopping) * kind) + deep * (inside + self.opening * kind)
+            after_T = np.zeros_like(depth_T)
+            after_T[2:] += self.opening * depth_T[1:-1]
+            after_T[:-1] += (1 - self.opening) * depth_T[1:]
+            after_T[1] += fresh + balanced * (1 - self.stopping)
+            after_T[0] += balanced * self.stopping
+            depth_T, fresh = after_T, balanced * self.stopping
+        return total / self.tokens
+
+    def documents(self, random: np.random.Generator, count: int) -> np.ndarray:
+        """See `World.documents`."""
+        stack = _Stacks(random, count, self.kinds, self.tokens)
+        token_CxT, fresh_C = np.empty((count, self.tokens), np.int64), np.ones(count, bool)
+        for position in range(self.tokens):
+            stops_C = (stack.depth_C == 0) & ~fresh_C & (random.random(count) < self.stopping)
+            opens_C = (stack.depth_C == 0) | (random.random(count) < self.opening)
+            token_CxT[:, position] = np.where(stops_C, 2 * self.kinds, stack.step(opens_C, idle_C=stops_C))
+            fresh_C = stops_C
+        return token_CxT
+
+
+class _Stacks:
+    """The open brackets of many documents at once."""
+
+    def __init__(self, random: np.random.Generator, count: int, kinds: int, room: int):
+        self._random, self._kinds, self._row_C = random, kinds, np.arange(count)
+        self.depth_C = np.zeros(count, np.int64)
+        self._kind_CxT = np.zeros((count, room + 1), np.int64)
+
+    def step(self, opens_C: np.ndarray, idle_C: np.ndarray | bool = False) -> np.ndarray:
+        """Open a bracket of a random kind, or close the last one; nothing happens where `idle_C`. The tokens [C]."""
+        kind_C = self._random.integers(self._kinds, size=len(self._row_C))
+        last_C = self._kind_CxT[self._row_C, np.maximum(self.depth_C - 1, 0)]
+        self._kind_CxT[self._row_C, self.depth_C] = np.where(opens_C, kind_C, self._kind_CxT[self._row_C, self.depth_C])
+        self.depth_C = self.depth_C + np.where(idle_C, 0, np.where(opens_C, 1, -1))
+        return np.where(opens_C, kind_C, self._kinds + last_C)
+
+
+def _binary(p: float) -> float:
+    return -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
+
+
+def _brackets(kinds: int) -> list[str]:
+    """The opening ones, then those that close them; numbered where there are more kinds than signs."""
+    if kinds <= 4:
+        return [*"([{<"[:kinds], *")]}>"[:kinds]]
+    return [f"{sign}{kind}" for sign in "()" for kind in range(kinds)]
