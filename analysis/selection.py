@@ -179,7 +179,7 @@ def _tested(
                 "far": _rms(shared["error"][~near]),
                 "bias": float(shared["error"].mean()),
                 "coverage": float(inside.mean()) if draws else np.nan,
-                "covered": float((shared["error"].abs() <= allowed).mean()) if draws else np.nan,
+                "covered": float((inside | (shared["error"].abs() <= allowed)).mean()) if draws else np.nan,
                 "cutoffs": len(common),
                 "parameters": dict(zip(each.law.names, each.law.to_parameters(theta).tolist(), strict=True)),
                 "refused": "",
