@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scaling.cli.app import Overrides, Runs, app, leave, show
-from scaling.cli.studies import fit_path, print_comparison
+from scaling.cli.sources import fit_path, print_comparison
 from scaling.errors import Exit, ScalingError
 
 if TYPE_CHECKING:
