@@ -4,6 +4,7 @@
 #   make check          lint, format and type check
 #   make lock           resolve requirements.lock anew
 #   make interchange    weights to and from transformers, in an environment of its own with a CPU build of PyTorch
+#   make speed          training speed against PyTorch on this machine, as Markdown; wants a quiet machine
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done)
@@ -12,7 +13,7 @@ UV := $(shell command -v uv || echo $(BIN)/uv)
 INSTALL := VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test check format lock interchange clean
+.PHONY: setup quickstart test check format lock has-torch interchange speed clean
 
 setup: $(STAMP)
 
@@ -43,17 +44,24 @@ lock: $(STAMP)
 
 # pip, and a version that only CPU builds have: what the index serves by default may be a CUDA build of several gigabytes.
 TORCH_VENV := .venv-torch
+TORCH := torch==2.13.0+cpu
 $(TORCH_VENV)/.installed: requirements.lock
 	@test -x $(TORCH_VENV)/bin/python || $(PYTHON) -m venv $(TORCH_VENV)
 	@echo "installing the locked dependencies, PyTorch and transformers into $(TORCH_VENV)"
 	@$(TORCH_VENV)/bin/python -m pip install --quiet --require-hashes -r requirements.lock
 	@$(TORCH_VENV)/bin/python -m pip install --quiet --no-deps -e .
-	@$(TORCH_VENV)/bin/python -m pip install --quiet "torch==2.13.0+cpu" "transformers==5.23.0" || { \
-		echo "error: no CPU build of PyTorch 2.13.0; name an index that has one in PIP_EXTRA_INDEX_URL" >&2; exit 1; }
+	@$(TORCH_VENV)/bin/python -m pip install --quiet "$(TORCH)" "transformers==5.23.0" || { \
+		echo "error: no $(TORCH); name an index that has one in PIP_EXTRA_INDEX_URL" >&2; exit 1; }
 	@touch $@
+
+has-torch: $(STAMP)
+	@$(BIN)/python -m pip install --dry-run --quiet --no-deps "$(TORCH)"
 
 interchange: $(TORCH_VENV)/.installed
 	@HF_HUB_OFFLINE=1 $(TORCH_VENV)/bin/python -m pytest -m interchange
+
+speed: $(TORCH_VENV)/.installed
+	@$(TORCH_VENV)/bin/python benchmarks/speed.py
 
 clean:
 	rm -rf $(VENV) $(TORCH_VENV) .cache

@@ -1,27 +1,30 @@
 """Which runs to train next: those that narrow the answer to one question most for the FLOPs they cost.
 
-An answer is a number that follows from the law, linear near the fit: its variance is c^T M^-1 c with the gradient c of the answer
-and the Gauss-Newton information M of all runs. A run at x with noise sigma adds h h^T / sigma^2 with h the gradient of the log
-target at x, so that the gain of a run is known before it is trained: a c-optimal design, exact, within a budget (Atkinson, Donev &
-Tobias 2007, chapters 10 to 13). Cells are chosen from a grid by greedy steps and then exchanged one by one until none helps.
+An answer is a number that follows from the law, linear near the fit: its variance is c^T M^-1 c with the gradient c of the
+answer and the Gauss-Newton information M of all runs. A run at x with noise sigma adds h h^T / sigma^2, h being the gradient of
+the log target at x, so that the gain of a run is known before it is trained: an exact c-optimal design within a budget
+(Atkinson, Donev & Tobias 2007). Cells come from a grid, by greedy steps, and are exchanged one by one until none helps.
 
-An answer beyond the largest run also carries the law's error (see `uncertainty.rollouts`): in proportion to the logarithm of the
-distance, which a larger run shortens. That and the vague prior of `VAGUE` are the only additions to the textbook's criterion.
+An answer beyond the largest run also carries the law's error (see `uncertainty.rollouts`): in proportion to the logarithm of
+the distance, which a larger run shortens. That and a vague prior are all that is added to the textbook's criterion.
 
 Shapes: `K` candidate cells, `P` parameters, `V` variables.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import yaml
+from scipy import special
 
 from analysis.errors import AnalysisError
 from analysis.fits import counted
 from analysis.laws import Array, Law
-from analysis.results import Fit
+from analysis.results import Fit, write_text
 from analysis.uncertainty import Quantity, rollouts
 from analysis.uncertainty.linear import huber_moments
 
@@ -71,8 +74,8 @@ class Design:
         question: in words.
         level: of the intervals.
         before: interval of the answer from the runs so far.
-        runs: in order of gain per FLOP: `parameters`, `tokens`, `seed` (the first of a cell is 0), `flops`, and `low` and `high` of
-            the interval expected once this run and those before it are in.
+        runs: in order of gain per FLOP: `parameters`, `tokens`, `seed` (the first of a cell is 0), `flops`, and `low` and
+            `high` of the interval expected once this run and those before it are in.
         verdict: whether more runs would help, in a sentence.
     """
 
@@ -85,7 +88,11 @@ class Design:
 
 @dataclass(frozen=True)
 class _Criterion:
-    """The answer's variance, as runs are added. `log_target` is the logarithm of the FLOPs it is about, if it is about some."""
+    """The answer's variance, as runs are added.
+
+    `log_target` is the logarithm of the FLOPs of the run whose loss the answer is, if it is one; `log_largest` that of the
+    largest run so far, or where there is none of the smallest that could be.
+    """
 
     gradient: Array  # (P,)
     prior: Array  # information (P, P)
@@ -97,15 +104,15 @@ class _Criterion:
 
     def law_variance(self, log_largest: Array | float) -> Array:
         """What the law's own error adds to the variance, given the largest run."""
-        if self.log_target is None or not np.isfinite(self.log_largest):
+        if self.log_target is None:
             return np.zeros(np.shape(log_largest))
         return np.square(self.law_error * np.maximum(0.0, self.log_target - log_largest))
 
     def parts(self, chosen: list[int]) -> tuple[Array, float]:
         """Covariance (P, P) of the coordinates and the logarithm of the largest run's FLOPs, with the chosen runs."""
         rows = self.rows[chosen]
-        largest = max([self.log_largest, *self.log_flops[chosen]])
-        return np.linalg.inv(self.prior + rows.T @ rows), largest
+        largest = float(np.max(self.log_flops[chosen], initial=self.log_largest))
+        return np.asarray(np.linalg.inv(self.prior + rows.T @ rows), np.float64), largest
 
     def variance(self, chosen: list[int]) -> float:
         """Of the answer, with the chosen runs."""
@@ -128,7 +135,6 @@ def design(
     parameters: tuple[float, float],
     tokens: tuple[float, float],
     *,
-    target_flops: float | None = None,
     most: int = 12,
     level: float = 0.9,
 ) -> Design:
@@ -136,11 +142,10 @@ def design(
 
     Args:
         known: the runs so far, or a law from a paper.
-        quantity: the answer sought, see `uncertainty.quantities`; its coordinate is what the interval is of.
+        quantity: the answer sought, see `uncertainty.quantities`. Of a loss beyond the largest run the law's error counts.
         budget: FLOPs to be spent, 6 x parameters x tokens a run.
         parameters: fewest and most that can be trained.
         tokens: likewise.
-        target_flops: of the run that the answer is about, where it is a loss: beyond the largest run the law's error counts.
         most: runs.
         level: of the intervals.
 
@@ -156,14 +161,14 @@ def design(
         least = 6 * axes[0][0] * axes[1][0]
         raise AnalysisError(f"a budget of {budget:.3g} FLOPs carries no run; the smallest within the limits costs {least:.3g}")
     flops = 6 * cells.prod(0)
-    criterion = _criterion(known, quantity, np.log(cells), target_flops)
+    criterion = _criterion(known, quantity, np.log(cells))
     chosen = min((_search(criterion, flops, budget, most, each) for each in (True, False)), key=criterion.variance)
 
     middle = float(quantity.coordinate(known.theta))
     freedom = known.logs.shape[1] - len(known.theta) if known.logs.size else np.inf
 
     def expected(ordered: list[int]) -> tuple[float, float]:
-        reach = stats.t.ppf((1 + level) / 2, freedom + len(ordered)) * np.sqrt(criterion.variance(ordered))
+        reach = special.stdtrit(freedom + len(ordered), (1 + level) / 2) * np.sqrt(criterion.variance(ordered))
         return float(quantity.value(middle - reach)), float(quantity.value(middle + reach))
 
     rows = []
@@ -178,6 +183,31 @@ def design(
     return Design(quantity.name, level, expected([]), table, _verdict(criterion, flops, budget, most, chosen))
 
 
+def write_sweep(design: Design, path: Path, name: str, base: Mapping[str, Any] | None = None) -> Path:
+    """Write the runs as a sweep file: `model` is the parameters of a rung of the ladder, `base` what all runs share.
+
+    Repeats of a cell differ in their `seed`.
+    """
+    low, high = design.before
+    heading = [
+        f"# The next runs for: {design.question}",
+        f"#   now       {low:.5g} to {high:.5g} ({design.level:.0%})",
+        *[
+            f"#   after {number:2}  {run.low:.5g} to {run.high:.5g}, {run.flops:.2e} FLOPs"
+            for number, run in enumerate(design.runs.itertuples(), 1)
+        ],
+        f"#   {design.verdict}",
+    ]
+    if base is None:
+        heading.append("# base: to be filled with that of the runs so far")
+    cells = [
+        {"model": int(run.parameters), "training.tokens": int(run.tokens)} | ({"seed": int(run.seed)} if run.seed else {})
+        for run in design.runs.itertuples()
+    ]
+    content = yaml.safe_dump({"name": name, "base": dict(base or {}), "cells": cells}, sort_keys=False, default_flow_style=None)
+    return write_text("\n".join([*heading, content]), path)
+
+
 def _ladder(name: str, limits: tuple[float, float]) -> Array:
     low, high = limits
     if not 0 < low <= high < np.inf:
@@ -185,7 +215,7 @@ def _ladder(name: str, limits: tuple[float, float]) -> Array:
     return np.geomspace(low, high, 1 + round(np.log(high / low) / np.log(STEP)))
 
 
-def _criterion(known: Known, quantity: Quantity, candidates: Array, target_flops: float | None) -> _Criterion:
+def _criterion(known: Known, quantity: Quantity, candidates: Array) -> _Criterion:
     """In coordinates for logarithms centred on the candidates."""
     law, size, centre = known.law, len(known.theta), candidates.mean(1)
     theta = law.shift(known.theta, -centre)[None]
@@ -198,8 +228,8 @@ def _criterion(known: Known, quantity: Quantity, candidates: Array, target_flops
         prior=so_far.T @ so_far + np.eye(size) / VAGUE**2,
         rows=rows,
         log_flops=log_flops,
-        log_largest=float(np.max(np.log(6) + known.logs.sum(0), initial=-np.inf)),
-        log_target=None if target_flops is None else float(np.log(target_flops)),
+        log_largest=float(np.max(np.log(6) + known.logs.sum(0)) if known.logs.size else log_flops.min()),
+        log_target=None if quantity.size is None else float(np.log(quantity.size)),
         law_error=known.law_error,
     )
 
@@ -234,7 +264,8 @@ def _exchange(criterion: _Criterion, flops: Array, budget: float, chosen: list[i
 
 def _by_gain(criterion: _Criterion, chosen: list[int], flops: Array) -> list[int]:
     """The chosen runs, those first that narrow the answer most per FLOP."""
-    rest, ordered = list(chosen), []
+    rest = list(chosen)
+    ordered: list[int] = []
     while rest:
         gain = (criterion.variance(ordered) - criterion.with_each(ordered)[rest]) / flops[rest]
         ordered.append(rest.pop(int(gain.argmax())))

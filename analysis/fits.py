@@ -1,6 +1,7 @@
 """From a table of points to a fitted law with its intervals and the evidence for both."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -65,8 +66,10 @@ def fit_law(
     at_optimum, sampled = law.to_parameters(theta), law.to_parameters(drawn.theta)
     estimates = {}
     for index, name in enumerate(law.names):
-        low, high = uncertainty.interval_of(problem, uncertainty.parameter(law, name), level, method, drawn)
-        estimates[name] = Estimate(float(at_optimum[index]), low, high, float(sampled[:, index].std(ddof=1)))
+        estimates[name] = estimate(at_optimum[index], sampled[:, index], level)
+        if method in ("delta", "profile"):
+            low, high = uncertainty.interval_of(problem, uncertainty.parameter(law, name), level, method, drawn)
+            estimates[name] = replace(estimates[name], low=low, high=high)
     used = [columns[name] for name in (*law.variables, law.target)]
     ranges = dict(zip(used, [*values, target], strict=True)) | {law.size[0]: size}
     return Fit(

@@ -151,7 +151,8 @@ def _distinct(logs: Array) -> int:
 
 def _tie(law: Law, logs: Array) -> str | None:
     """A power law between the variables `logs` (V, N) that every point follows to a part in a thousand, in words."""
-    varying = np.flatnonzero([_distinct(values) > 1 for values in logs])
+    needed = np.array(law.distinct) > 1  # a variable that need not vary may follow others
+    varying = np.flatnonzero(needed & [_distinct(values) > 1 for values in logs])
     centred = logs[varying] - logs[varying].mean(1, keepdims=True)
     if len(varying) < 2:
         return None
@@ -166,8 +167,15 @@ def _tie(law: Law, logs: Array) -> str | None:
     return f"{law.variables[varying[last]]} = {' x '.join([f'{constant:.3g}', *factors])}"
 
 
-def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, delta: float | Penalty = DELTA) -> Best:
-    """Fit each row of `log_values` (B, N) from `STARTS` seeds of the law.
+def fit(
+    law: Law,
+    logs: Array,
+    log_values: Array,
+    weights: Array | None = None,
+    delta: float | Penalty = DELTA,
+    starts: int = STARTS,
+) -> Best:
+    """Fit each row of `log_values` (B, N) from the best seeds of the law.
 
     Args:
         law: the functional form.
@@ -175,10 +183,11 @@ def fit(law: Law, logs: Array, log_values: Array, weights: Array | None = None, 
         log_values: natural logarithms of the target, (N,) or (B, N).
         weights: how often each point counts, (N,) or (B, N); one where absent.
         delta: where Huber's loss turns from quadratic to linear, in the log target; or another penalty of the residuals.
+        starts: how many seeds, at most 16.
     """
     log_values, weights = _lanes(log_values, weights)
     centre = law.centre(logs)
-    seeds = law.seeds(logs - centre[:, None], log_values, weights, STARTS)
+    seeds = law.seeds(logs - centre[:, None], log_values, weights, starts)
     batch, starts = seeds.shape[:2]
     repeated = np.repeat(np.arange(batch), starts)
     seeds = law.shift(seeds.reshape(-1, seeds.shape[-1]), centre)

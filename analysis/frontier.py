@@ -6,9 +6,7 @@ L*(C) = E + A / C^gamma. Every number has an interval from draws, which are refi
 Shapes: `R` draws, `K` budgets.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,35 +15,12 @@ from analysis import fitting
 from analysis.allocation import positive
 from analysis.conventions import Array, Convention
 from analysis.fits import estimate
-from analysis.laws import Parameter, SumOfTerms
+from analysis.laws import M2
 from analysis.penalties import NEVER
 from analysis.results import Estimate
 
 QUANTITIES = ("parameters", "tokens", "tokens_per_parameter", "loss")
 FEWEST_BUDGETS = 3
-
-
-class FrontierLoss(SumOfTerms):
-    """L*(C) = E + A / C^gamma, the loss along the compute-optimal frontier of the Chinchilla law."""
-
-    name: ClassVar[str] = "frontier_loss"
-    formula: ClassVar[str] = "L*(C) = E + A / C^gamma"
-    source: ClassVar[str] = "Hoffmann et al. 2022, arXiv 2203.15556, eq. 4 put into eq. 2"
-    variables: ClassVar[tuple[str, ...]] = ("flops",)
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("E", "nats/token", "coefficient"),
-        Parameter("A", "nats/token x FLOP^gamma", "coefficient"),
-        Parameter("gamma", "exponent of C", "exponent"),
-    )
-    distinct: ClassVar[tuple[int, ...]] = (3,)
-    coefficients: ClassVar[tuple[str, ...]] = ("E", "A")
-    powers: ClassVar[tuple[tuple[str, str, str], ...]] = (("A", "gamma", "flops"),)
-    centred: ClassVar[tuple[str, ...]] = variables
-
-    def terms(self, theta: Sequence[Any], logs: Sequence[Any]) -> list[Any]:
-        """See `SumOfTerms.terms`."""
-        e, a, gamma = theta
-        return [e, a - gamma * logs[0]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +53,7 @@ class LossCurve:
 
     Attributes:
         estimates: E (nats per token), A and gamma.
-        theta: coordinates of `FrontierLoss` in FLOPs.
+        theta: coordinates of `laws.M2` in FLOPs.
         draws: of them (R, 3).
     """
 
@@ -97,8 +72,8 @@ class Frontier:
         optima: one row per budget used: `budget` (FLOPs), and `parameters`, `tokens`, `tokens_per_parameter` and `loss`,
             each with `_low` and `_high`.
         excluded: budgets not used, each with the reason.
-        laws: the power law of parameters, tokens and tokens per parameter.
-        loss: the frontier's loss; None where there are too few budgets for its three parameters.
+        laws: the power law of each of these four; that of the loss has nothing irreducible, as Kaplan et al. 2020 have it.
+        loss: the frontier's loss with an irreducible part; None where there are too few budgets for its three parameters.
         notes: what a reader has to know before believing it.
         level: of every interval.
         interval_method: how the draws were made.
@@ -117,12 +92,12 @@ class Frontier:
     def predict(self, budgets: Array | list[float]) -> pd.DataFrame:
         """The columns of `allocation.compute_optimal` at budgets in FLOPs (K,); loss is missing where `loss` is None."""
         budgets = positive(budgets, "budgets are FLOPs and")
-        found = {name: law.at(np.log(budgets)) for name, law in self.laws.items()}
+        found = {name: self.laws[name].at(np.log(budgets)) for name in QUANTITIES[:3]}
         if self.loss is None:
             found["loss"] = np.full(len(budgets), np.nan), np.full((1, len(budgets)), np.nan)
         else:
             logs = np.log(budgets)[None]
-            found["loss"] = FrontierLoss().log_value(self.loss.theta, logs), FrontierLoss().log_value(self.loss.draws, logs)
+            found["loss"] = M2().log_value(self.loss.theta, logs), M2().log_value(self.loss.draws, logs)
         return _table(budgets, found, self.level).assign(extrapolation=budgets / self.optima["budget"].max())
 
 
@@ -161,7 +136,7 @@ def build(
     spread = np.nanstd(drawn["parameters"], axis=0)
     weights = 1 / np.maximum(spread, 1e-3 * spread.max() + 1e-12) ** 2 if weighted else np.ones(len(budgets))
     log_budgets = np.log(budgets)
-    laws = {name: _line(log_budgets, optima[name], drawn[name], weights, level) for name in QUANTITIES[:3]}
+    laws = {name: _line(log_budgets, optima[name], drawn[name], weights, level) for name in QUANTITIES}
     return Frontier(
         procedure=procedure,
         convention=convention,
@@ -201,7 +176,7 @@ def _least_squares(x: Array, y: Array, weights: Array) -> Array:
 
 
 def _loss_curve(log_budgets: Array, log_loss: Array, drawn: Array, level: float) -> LossCurve | None:
-    law, logs = FrontierLoss(), log_budgets[None]
+    law, logs = M2(), log_budgets[None]
     if len(log_budgets) <= len(law.parameters):
         return None
     theta = fitting.fit(law, logs, log_loss, delta=NEVER).solution.theta[0]
@@ -209,7 +184,7 @@ def _loss_curve(log_budgets: Array, log_loss: Array, drawn: Array, level: float)
     filled = np.where(np.isnan(drawn), log_loss, drawn)
     draws = fitting.refine(law, logs, filled, weights, theta[None], NEVER, continuation=(1.0,)).theta
     values, sampled = law.to_parameters(theta), law.to_parameters(draws)
-    estimates = {name: estimate(values[i], sampled[:, i], level) for i, name in enumerate(law.names)}
+    estimates = {name: estimate(values[i], sampled[:, i], level) for i, name in enumerate(("E", "A", "gamma"))}
     return LossCurve(estimates, theta, draws)
 
 

@@ -19,7 +19,7 @@ from scipy import stats
 from analysis import fitting
 from analysis.conventions import Array
 from analysis.errors import AnalysisError
-from analysis.frontier import FrontierLoss
+from analysis.laws import M2
 from analysis.penalties import NEVER
 
 TAIL = 0.4  # the continuation is fitted from this share of the tokens seen on: earlier ones belong to a faster fall
@@ -27,7 +27,7 @@ BINS = 40
 WINDOW = 0.02  # share of the tokens over which a loss is averaged
 ROLLOUTS = 4
 EARLIEST = 0.6  # the first rollout begins at this share of the last one's tokens
-FEWEST_POINTS = 20
+FEWEST_POINTS = 12
 STEADY = 1.02  # ratio of learning rates that counts as no change
 
 
@@ -121,10 +121,14 @@ def _from_siblings(seen: pd.DataFrame, horizon: float, siblings: pd.DataFrame, l
     if len(falls) < 2:
         other = f"; another learning-rate schedule have {', '.join(unlike)}" if unlike else ""
         raise AnalysisError(f"{len(falls)} siblings with the same schedule; two are needed for an interval{other}")
-    falls = np.array(falls)
-    change = falls.mean()
-    spread = falls.std(ddof=1) * np.sqrt(1 + 1 / len(falls)) * stats.t.ppf(0.5 + level / 2, len(falls) - 1)
-    return change, falls - change, spread, f"the fall of {len(falls)} siblings from {share:.0%} of their tokens to the end"
+    change = float(np.mean(falls))
+    spread = float(np.std(falls, ddof=1) * np.sqrt(1 + 1 / len(falls)) * stats.t.ppf(0.5 + level / 2, len(falls) - 1))
+    return (
+        change,
+        np.array(falls) - change,
+        spread,
+        f"the fall of {len(falls)} siblings from {share:.0%} of their tokens to the end",
+    )
 
 
 def _same_schedule(seen: pd.DataFrame, finished: pd.DataFrame, ratio: float) -> bool:
@@ -142,7 +146,7 @@ def _from_itself(seen: pd.DataFrame, horizon: float, level: float) -> tuple[floa
     rates = used["learning_rate"].dropna() if "learning_rate" in used else pd.Series(dtype=float)
     if not rates.empty and rates.max() > STEADY * rates.min():
         raise AnalysisError(
-            f"the learning rate went from {rates.iloc[0]:.3g} to {rates.iloc[-1]:.3g} in the part of the curve that is continued: "
+            f"the learning rate went from {rates.iloc[0]:.3g} to {rates.iloc[-1]:.3g} in the part that is continued: "
             "that is not a constant schedule; give finished siblings with the same one"
         )
     ratio = horizon / tokens
@@ -153,8 +157,8 @@ def _from_itself(seen: pd.DataFrame, horizon: float, level: float) -> tuple[floa
             errors.append(_average(seen, ratio * cutoff) - _continue(known, ratio * cutoff))
     if len(errors) < 2:
         raise AnalysisError(
-            f"the curve is too short to predict {ratio:.3g} times its tokens: continuations over that ratio cannot be tried on it "
-            f"(they need {FEWEST_POINTS} logged losses each); train on, or predict a nearer end"
+            f"the curve is too short to predict {ratio:.3g} times its tokens: continuations over that ratio cannot be tried on "
+            f"it (they need {FEWEST_POINTS} logged losses each); train on, or predict a nearer end"
         )
     spread = float(np.sqrt(np.mean(np.square(errors)))) * stats.t.ppf(0.5 + level / 2, len(errors) - 1)
     change = _continue(seen, horizon) - _average(seen, tokens)
@@ -167,7 +171,7 @@ def _continue(seen: pd.DataFrame, tokens: float) -> float:
     log_d, log_loss = np.log(tail["tokens"].to_numpy()), np.log(tail["loss"].to_numpy())
     bins = np.floor((log_d - log_d[0]) / (log_d[-1] - log_d[0] + 1e-12) * BINS)
     binned = pd.DataFrame({"d": log_d, "loss": log_loss}).groupby(bins).mean()
-    law = FrontierLoss()
+    law = M2()
     theta = fitting.fit(law, binned["d"].to_numpy()[None], binned["loss"].to_numpy(), delta=NEVER).solution.theta[0]
     return float(law.log_value(theta, np.log([[tokens]]))[0])
 

@@ -25,6 +25,7 @@ from analysis.frontier import FEWEST_BUDGETS, Frontier, build
 
 TOLERANCE = 0.1
 PLACES = 25  # per interval between sizes, as Porian et al. 2024 (arXiv 2406.19146) take
+SHARE_USED = 0.7  # of the runs; with fewer in use the result says so
 EDGE_SHARE = 0.2  # draws without a minimum that a budget may have
 Curve = Literal["quadratic", "cubic", "akima"]
 FEWEST_SIZES = {"quadratic": 4, "cubic": 5, "akima": 5}
@@ -33,7 +34,7 @@ DEGREES = {"quadratic": 2, "cubic": 3}
 
 @dataclass(frozen=True)
 class _Group:
-    """The runs of one budget: `cells` holds `run`, `n`, `log_loss` and `log_flops_per_token`, one row per run."""
+    """The runs of one budget: `cells` holds `run`, `n`, `c`, `log_loss` and `log_flops_per_token`, one row per run."""
 
     budget: float
     cells: pd.DataFrame
@@ -72,7 +73,7 @@ def fit_isoflop(
         convention: of N and C.
         curve: `quadratic`, `cubic` or `akima` (a spline through the points, Porian et al. 2024).
         budgets: FLOPs; found in the points where absent, by complete linkage within `tolerance`.
-        tolerance: largest relative difference of FLOPs within a budget.
+        tolerance: largest relative difference of FLOPs within a budget; the losses are then moved to the budget itself.
         noise: standard deviation of log loss between seeds; estimated from seeds and from the residuals of the curves
             (of a cubic for `akima`, which has none) where absent.
         level: of the intervals.
@@ -87,12 +88,13 @@ def fit_isoflop(
         raise AnalysisError(f"curve must be one of {', '.join(FEWEST_SIZES)}, not {curve!r}")
     convention = convention or Convention()
     groups = _groups(convention.read(points), budgets, tolerance)
+    runs_given = sum(len(group.cells) for group in groups)
     excluded = {
         group.budget: f"{len(group.log_n)} sizes; a {curve} curve needs {FEWEST_SIZES[curve]}"
         for group in groups
         if len(group.log_n) < FEWEST_SIZES[curve]
     }
-    groups = [group for group in groups if group.budget not in excluded]
+    groups = _at_budgets([group for group in groups if group.budget not in excluded])
     random = np.random.default_rng(seed)
     level_of_noise, freedom = (noise, np.inf) if noise is not None else _noise(groups)
     scale = np.full(draws, level_of_noise)
@@ -132,7 +134,7 @@ def fit_isoflop(
         _quantities(kept, np.array(drawn)),
         weighted=True,
         excluded=dict(sorted(excluded.items())),
-        notes=_notes(kept),
+        notes=_notes(kept, runs_given),
         level=level,
         interval_method=f"parametric bootstrap, noise of {100 * level_of_noise:.2g} % in loss by run",
     )
@@ -154,7 +156,7 @@ def _groups(read: pd.DataFrame, budgets: Array | list[float] | None, tolerance: 
         groups = []
         for index, budget in enumerate(curves.budgets):
             cells = curves.runs.assign(
-                log_loss=curves.log_losses[:, index], log_flops_per_token=np.log(budget) - curves.log_tokens[:, index]
+                c=budget, log_loss=curves.log_losses[:, index], log_flops_per_token=np.log(budget) - curves.log_tokens[:, index]
             )
             groups.append(_Group(float(budget), cells.dropna()))
         return groups
@@ -166,19 +168,42 @@ def _groups(read: pd.DataFrame, budgets: Array | list[float] | None, tolerance: 
     return [_Group(float(budget), read[rows]) for budget, rows in zip(budgets, near, strict=True)]
 
 
+def _at_budgets(groups: list[_Group]) -> list[_Group]:
+    """Losses moved to the exact FLOPs of their budget, by one slope of log loss in log FLOPs at a given size for all budgets.
+
+    Least squares of the losses on a curve in log N for each budget and on the FLOPs' distance from it; to first order in the
+    tolerance.
+    """
+    distance = [np.log(group.cells["c"] / group.budget).to_numpy() for group in groups]
+    apart = np.concatenate([_residual(group, each) for group, each in zip(groups, distance, strict=True)] or [np.empty(0)])
+    if apart @ apart < 1e-12:
+        return groups
+    losses = np.concatenate([_residual(group, group.cells["log_loss"].to_numpy()) for group in groups])
+    slope = np.clip(apart @ losses / (apart @ apart), -1.0, 0.0)
+    return [
+        _Group(group.budget, group.cells.assign(log_loss=group.cells["log_loss"] - slope * each))
+        for group, each in zip(groups, distance, strict=True)
+    ]
+
+
 def _noise(groups: list[_Group]) -> tuple[float, int]:
     """Standard deviation of log loss around cubics in log N (parabolas where there are four sizes), pooled; its freedom."""
-    squares, freedom = 0.0, 0
-    for group in groups:
-        x, y = np.log(group.cells["n"].to_numpy()), group.cells["log_loss"].to_numpy()
-        degree = 3 if len(group.log_n) > 4 else 2
-        design = np.vander((x - x.mean()) / x.std(), degree + 1)
-        residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
-        squares += residual @ residual
-        freedom += len(y) - degree - 1
+    squares = sum(float((_residual(group, group.cells["log_loss"].to_numpy()) ** 2).sum()) for group in groups)
+    freedom = sum(len(group.cells) - _degree(group) - 1 for group in groups)
     if groups and freedom < 1:
         raise AnalysisError("too few runs to estimate the noise of a loss: give `noise`, its standard deviation between seeds")
     return (float(np.sqrt(squares / freedom)), freedom) if groups else (0.0, 1)
+
+
+def _degree(group: _Group) -> int:
+    return 3 if len(group.log_n) > 4 else 2
+
+
+def _residual(group: _Group, values: Array) -> Array:
+    """Values (runs,) of a budget around their polynomial in log N."""
+    x = np.log(group.cells["n"].to_numpy())
+    design = np.vander((x - x.mean()) / x.std(), _degree(group) + 1)
+    return values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
 
 
 def _minima(log_n: Array, log_losses: Array, curve: Curve) -> Array:
@@ -228,8 +253,14 @@ def _quantities(groups: list[_Group], minima: Array) -> dict[str, Array]:
     return {name: value[0] for name, value in found.items()} if len(log_n) == 1 else found
 
 
-def _notes(groups: list[_Group]) -> list[str]:
+def _notes(groups: list[_Group], runs_given: int) -> list[str]:
+    used = sum(len(group.cells) for group in groups)
     notes = []
+    if used < SHARE_USED * runs_given:
+        notes.append(
+            f"{runs_given - used} of {runs_given} runs lie in budgets without a curve: this is hardly an isoFLOP design; name "
+            "its `budgets` if it has some"
+        )
     for group in groups:
         lowest = group.average(group.cells["log_loss"].to_numpy()[None])[0].argmin()
         if lowest in (0, len(group.log_n) - 1):

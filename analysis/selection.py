@@ -4,8 +4,8 @@ Residuals tell how well a law describes its points, and the more parameters the 
 tell how it extrapolates. A *candidate* is a law and how far back from the largest point it looks: a simple law fitted to
 the last decade often extrapolates better than a rich one fitted to everything, because early points belong to another
 regime. `compare` prints the scores of candidates and what their intervals held. `select` combines the candidates: an
-average of their log predictions weighted by the inverse of their mean squared rollout errors (Bates & Granger 1969), since
-laws that bend too early and too late err on opposite sides, and a wrong choice of one costs more than a diluted right one.
+average of their log predictions, weighted by the inverse of a power of their mean squared rollout errors. Laws that bend
+too early and too late err on opposite sides, and a wrong choice of one costs more than a diluted right one.
 
 Shapes: `V` variables, `N` points, `P` parameters, `K` cut-offs.
 """
@@ -22,10 +22,12 @@ from analysis.fits import counted
 from analysis.laws import LAWS, Array, Law
 
 SPACINGS = tuple(2.0 ** (step / 2) for step in range(1, 7))  # of the cut-offs from the largest size
-WINDOWS = (np.inf, 16.0, 4.0)  # how far below the largest seen size a candidate looks
+WINDOWS = (np.inf, 64.0, 16.0, 4.0)  # how far below the largest seen size a candidate looks
 SIMPLE = 3  # parameters of a law that is tried at every window
-NEEDED = 2  # cut-offs at which a candidate must have been tested
-DEFAULT = ("chinchilla", "m1", "m2", "m3", "m4", "bnsl1")  # what `select` averages, as far as the columns allow
+STARTS = 3  # of each of the many fits
+NEEDED = 2  # largest cut-offs at which a candidate must have been tested
+DEFAULT = ("chinchilla", "m2", "m3", "m4", "bnsl1")  # what `select` averages, as far as the columns allow; M1 is within M2
+POWER = 2  # of the inverse mean squared error: 1 shares too widely between candidates that err alike (docs/lab-log.md)
 EXACT = 1e-12  # a score below it is rounding
 Z90 = 1.645  # standard deviations of half a 90 % interval
 NEAR = 2.0  # a factor of size: errors are reported to this distance and beyond it
@@ -121,7 +123,7 @@ def select(
     windows: Sequence[float] = WINDOWS,
     delta: float = fitting.DELTA,
 ) -> Selection:
-    """The default prediction: all candidates, weighted by the inverse of their mean squared rollout errors.
+    """The default prediction: all candidates, weighted by their mean squared rollout errors to the power of minus `POWER`.
 
     Args, as for `compare`; where `laws` is absent those of `DEFAULT` that the columns allow.
 
@@ -133,7 +135,7 @@ def select(
     if not fitted:
         reasons = "; ".join(sorted({f"{law}: {why}" for law, why in zip(table["law"], table["refused"], strict=True)}))
         raise AnalysisError(f"no law could be tested on these points: {reasons}")
-    inverse = np.array([1.0 / max(row.score, EXACT) ** 2 if not row.refused else 0.0 for row in table.itertuples()])
+    inverse = np.array([0.0 if row.refused else max(row.score, EXACT) ** (-2 * POWER) for row in table.itertuples()])
     table = table.assign(weight=inverse / inverse.sum())
     members = [(each, theta, weight) for (each, theta), weight in zip(fitted, table["weight"], strict=False)]
     return Selection(table, members)
@@ -226,7 +228,7 @@ def _too_few(each: Candidate, data: Data, size: Array) -> str:
     carried = [
         bool(fitting.carries(each.law, data.logs[:, each.seen(size, cutoff)])) for cutoff in (*cutoffs(size), size.max())
     ]
-    if carried[-1] and sum(carried[:-1]) >= NEEDED:
+    if len(carried) > NEEDED and all(carried[-NEEDED - 1 :]):
         return ""
     within = "" if np.isinf(each.window) else f" within a factor {each.window:g} of them"
     return f"too few points below {sum(not one for one in carried)} of {len(carried)} cut-offs{within}"
@@ -235,7 +237,7 @@ def _too_few(each: Candidate, data: Data, size: Array) -> str:
 def fit(each: Candidate, logs: Array, log_values: Array, size: Array, cutoff: float, delta: float) -> Array:
     """Coordinates (P,) of the candidate fitted below a cut-off."""
     seen = each.seen(size, cutoff)
-    return fitting.fit(each.law, logs[:, seen], log_values[seen], delta=delta).solution.theta[0]
+    return fitting.fit(each.law, logs[:, seen], log_values[seen], delta=delta, starts=STARTS).solution.theta[0]
 
 
 def roll_out(

@@ -1,5 +1,6 @@
 """Fits, allocations and forecasts as tables for the terminal: every number with its interval."""
 
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -8,6 +9,7 @@ from rich.text import Text
 
 from analysis.checks import Finding
 from analysis.design import Design
+from analysis.disagreement import EXPONENTS, Disagreement
 from analysis.results import Fit, Forecast
 
 QUANTITIES = {"parameters": "N*", "tokens": "D*", "tokens_per_parameter": "D*/N*", "loss": "loss"}
@@ -129,10 +131,44 @@ def laws_table(scored: pd.DataFrame, level: float) -> Table:
     heads = ("score", "near", "far", "bias", "held", "with law error")
     shown = _table(f"errors beyond {cutoffs} cut-offs, %; what {level:.0%} intervals held", ("law", "window"), heads)
     for row in tested.to_dict("records"):
-        errors = (f"{100 * row[name]:.2f}" for name in ("score", "near", "far"))
+        errors = ("–" if pd.isna(row[name]) else f"{100 * row[name]:.2f}" for name in ("score", "near", "far"))
         held = (f"{row[name]:.0%}" for name in ("coverage", "covered"))
         shown.add_row(row["law"][:24], _window(row["window"]), *errors, f"{100 * row['bias']:+.2f}", *held)
     return shown
+
+
+def multiplier_table(table: pd.DataFrame, level: float) -> Table:
+    """What a recipe is worth in compute, from `multipliers.compute_multiplier`."""
+    heads = ("loss", _level(level), "multiplier", _level(level))
+    shown = _table("compute the baseline needs for the same loss, over the recipe's", ("FLOPs", "beyond data"), heads)
+    for row in table.to_dict("records"):
+        beyond = f"{row['extrapolation']:.3g} x, {row['baseline_extrapolation']:.3g} x"
+        shown.add_row(f"{row['budget']:.3g}", beyond, *_numbers(row, "loss"), *_numbers(row, "multiplier"))
+    return shown
+
+
+def disagreement_table(found: Disagreement, level: float) -> Table:
+    """Every procedure's answer, side by side."""
+    shown = _table("procedures side by side", ("", "procedure"), ("answer", _level(level)))
+    words = {**EXPONENTS, **QUANTITIES}
+    for (quantity, budget), group in found.table.groupby(["quantity", "budget"], sort=False, dropna=False):
+        head = words[quantity] + _at(budget)
+        for row in group.to_dict("records"):
+            shown.add_row(head, row["procedure"], *_numbers(row, "value", ""))
+            head = ""
+    return shown
+
+
+def verdict_lines(found: Disagreement) -> list[str]:
+    """Where procedures disagree, and why some gave no answer."""
+    words = {**EXPONENTS, **QUANTITIES}
+    lines = [
+        f"{words[row['quantity']]}{_at(row['budget'])}: {row['verdict']}"
+        for row in found.verdicts.to_dict("records")
+        if not row["agree"]
+    ]
+    refused = [f"no answer: {name}: {shorten(reason, 240, placeholder=' …')}" for name, reason in found.refused.items()]
+    return [*(lines or ["the procedures that answer agree"]), *refused]
 
 
 def refused_lines(scored: pd.DataFrame, lacking: dict[str, list[str]]) -> list[str]:
@@ -140,8 +176,8 @@ def refused_lines(scored: pd.DataFrame, lacking: dict[str, list[str]]) -> list[s
     refused = scored[scored["refused"] != ""].drop_duplicates(["law", "refused"])
     lines = [f"not tested: {', '.join(names)}: {reason}" for reason, names in refused.groupby("refused", sort=False)["law"]]
     if lacking:
-        needs = "; ".join(f"{name} ({', '.join(columns)})" for name, columns in lacking.items())
-        lines.append(f"no columns for: {needs}")
+        needs = ", ".join(f"{name} ({columns[0]})" for name, columns in lacking.items())
+        lines.append(f"no columns for the laws: {needs}")
     return lines
 
 
@@ -185,6 +221,10 @@ def quality_table(flags: pd.DataFrame, shown: int = 3) -> Table:
         if len(group) > shown:
             table.add_row("", "", f"and {len(group) - shown} more")
     return table
+
+
+def _at(budget: float) -> str:
+    return "" if pd.isna(budget) else f" at {budget:.2g} FLOPs"
 
 
 def _window(window: float) -> str:

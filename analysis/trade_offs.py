@@ -75,11 +75,12 @@ def over_training(
     )
     log_n = 0.5 * np.log(budget / (6 * multiple))
     log_d = log_n + np.log(multiple)
+    places = np.linspace(np.log(budget.min()) - 20, np.log(budget.max()), FRONTIER_PLACES)
     found = []
     for theta in (fit.theta[None], fit.draws):
         log_loss = predictor(fit.form, given)(theta, log_n, log_d)
         best = optimum(fit.form, theta, budget, given)[2]
-        found.append((log_loss, log_loss - best, np.log(budget) - _budget_of_loss(fit.form, theta, log_loss, budget, given)))
+        found.append((log_loss, log_loss - best, np.log(budget) - budget_of_loss(fit.form, theta, log_loss, places, given)))
     (value, *ratios), (drawn, *drawn_ratios) = found
     columns = {"budget": budget, "tokens_per_parameter": multiple, "parameters": np.exp(log_n), "tokens": np.exp(log_d)}
     columns |= with_interval("loss", value[0], drawn + law_errors(fit, budget), fit.level)
@@ -157,8 +158,7 @@ def _tokens(law: Law, theta: Array, log_n: Array, log_loss: Array, given: Mappin
     return high
 
 
-def _budget_of_loss(law: Law, theta: Array, log_loss: Array, budget: Array, given: Mapping[str, float] | None) -> Array:
-    """Log C of the compute-optimal model with each loss (R, K), of which it takes at most `budget` (K,)."""
-    places = np.linspace(np.log(budget.min()) - 20, np.log(budget.max()), FRONTIER_PLACES)
+def budget_of_loss(law: Law, theta: Array, log_loss: Array, places: Array, given: Mapping[str, float] | None = None) -> Array:
+    """Log C of the compute-optimal model with each loss (R, K), sought between places of log C (G,) and at most the last."""
     frontier = optimum(law, theta, np.exp(places), given)[2]
     return np.stack([np.interp(-mine, -line, places) for mine, line in zip(log_loss, frontier, strict=True)])

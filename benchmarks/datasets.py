@@ -44,12 +44,12 @@ def routing() -> pd.DataFrame:
 
 
 def routing_curves() -> pd.DataFrame:
-    """Every sixth model of Clark et al. 2022 as a curve: validation loss against steps."""
+    """A few models of Clark et al. 2022 as curves: validation loss against steps."""
     table = pd.read_csv(DATA / "deepmind_routing/curves.csv.gz")
     table = table[(table["step"] > 0) & table["loss_validation"].notna()]
     curves = pd.DataFrame({"curve": table["hyper_id"], "examples": table["step"] * 1.0, "loss": table["loss_validation"]})
     long = curves.groupby("curve").filter(lambda curve: len(curve) >= 16)
-    return long[long["curve"].isin(sorted(long["curve"].unique())[::6])].drop_duplicates(["curve", "examples"])
+    return long[long["curve"].isin(sorted(long["curve"].unique())[::24])].drop_duplicates(["curve", "examples"])
 
 
 def multipowerlaw() -> pd.DataFrame:
@@ -61,7 +61,7 @@ def multipowerlaw() -> pd.DataFrame:
 
 
 def datablations_curves() -> pd.DataFrame:
-    """Training-loss curves of Muennighoff et al. 2023, against tokens: every sixth run with 40 points or more."""
+    """Training-loss curves of Muennighoff et al. 2023, against tokens: some of the runs with 40 points or more."""
     table = pd.read_csv(DATA / "datablations/datablations_losses.csv")
     runs = [run for run, rows in table.groupby("checkpoint") if len(rows) >= 40][::6]
     return pd.concat([_thinned(table[table["checkpoint"] == run].sort_values("token_num"), "token_num", run) for run in runs])

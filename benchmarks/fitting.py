@@ -1,4 +1,6 @@
-"""What a fit costs, beside SciPy's L-BFGS-B on the published grid of starts: `python -m benchmarks.fitting`, about a minute.
+"""What a fit costs, beside SciPy's L-BFGS-B on the published grid of starts.
+
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m benchmarks.fitting       about a minute
 
 240 points of Hoffmann et al.'s figure 4 (see `benchmarks.law_error`), one thread, process CPU time, the median of several.
 SciPy minimises the same sum of Huber losses with the analytic gradient from a share of the 4,500 starts of Hoffmann et al.
@@ -12,10 +14,6 @@ import os
 import subprocess
 import sys
 import time
-
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[threads] = "1"  # before NumPy is imported
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,90 +1,82 @@
-"""How far real losses leave the law beyond the data it was fitted to: `python -m benchmarks.law_error`, about 6 minutes.
+"""How far real losses leave the law beyond the data it was fitted to: `python -m benchmarks.law_error`, about a minute.
 
-From each data set present, random runs below a random compute are fitted, and a few at 4 to 10 times their largest compute
-are predicted. The table says how many measured losses the statistical interval held (which would be 90 % if the law held
-exactly) and how many the shipped forecast did; `analysis.uncertainty.LAW_ERROR` was set by it. The points of `routing` are
-the dense models' curves at every 10,000 steps, with no decay to the step they are read at, and so an adverse case.
-
-Data are read from `../shared/data` beside the repository, or from the directory SCALING_LAB_DATA names.
+On each data set present the law is fitted below cut-offs of size and the points beyond (to a factor 8) are predicted, by
+`analysis.selection.roll_out`: points in parameters and tokens with Chinchilla's law, learning curves with M2. `statistical`
+is the share of the measured losses that 90 % intervals held, which would be 90 % if the law held exactly; `shipped` the
+share when `analysis.uncertainty.LAW_ERROR` is allowed for. `needed` is the law error per factor e of size at which 90 % would
+be held on that data set. `left out` is the share held with the law error that the *other* data sets need, the largest of
+them and their median: what a user with new data can expect of either choice. Points are weighted so that each curve counts
+the same; those of one curve share their noise, so that the shares of a small data set are rough.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from analysis import chinchilla, forecasting
-from analysis.errors import AnalysisError
+from analysis import fitting, selection, uncertainty
+from analysis.laws import LAWS
+from analysis.selection import Candidate
+from benchmarks import datasets
 
-DATA = Path(os.environ.get("SCALING_LAB_DATA", Path(__file__).resolve().parents[1] / "../shared/data"))
-REPEATS = 60
-
-
-def epoch() -> pd.DataFrame:
-    """Hoffmann et al. 2022, figure 4, as Besiroglu et al. 2024 read and trimmed it."""
-    table = pd.read_csv(DATA / "epoch_chinchilla/svg_extracted_data.csv")
-    table = table[table["loss"] < table["loss"].nlargest(5).min()]
-    size, flops = table["Model Size"], table["Training FLOP"]
-    return pd.DataFrame({"parameters": size, "tokens": flops / (6 * size), "loss": table["loss"]})
+LEVEL = 0.9
+DRAWS = 100
+TABLES = (datasets.epoch, datasets.datablations, datasets.routing)
+CURVES = (datasets.routing_curves, datasets.multipowerlaw, datasets.datablations_curves, datasets.alabdulmohsin)
 
 
-def routing() -> pd.DataFrame:
-    """Dense models of Clark et al. 2022: validation loss from step 20,000 on, 256 sequences of 2,048 tokens a step."""
-    table = pd.read_csv(DATA / "deepmind_routing/curves.csv.gz")
-    table = table[(table["router_type"] == "Dense") & (table["step"] >= 20_000)]
-    loss = next(name for name in table if "valid" in name)
-    size, tokens = table["dense_parameter_count"], table["step"] * 256 * 2048.0
-    return pd.DataFrame({"parameters": size, "tokens": tokens, "loss": table[loss]}).dropna()
+def records(read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Rollout errors of a data set: those of `selection.roll_out`, `half` the interval's length, and a `weight`."""
+    law = LAWS["chinchilla" if read in TABLES else "m2"]
+    points = read()
+    parts = []
+    for _, group in points.groupby("curve", sort=False) if "curve" in points else [("", points)]:
+        logs = np.log(group[list(law.variables)].to_numpy(float).T)
+        size, loss = law.sizes(np.exp(logs)), np.log(group["loss"].to_numpy())
+        part = selection.roll_out(Candidate(law), logs, loss, size, delta=fitting.DELTA, level=LEVEL, draws=DRAWS)
+        parts.append(part.assign(weight=1 / max(1, len(part))))
+    table = pd.concat(parts)
+    return table.assign(half=(table["high"] - table["low"]) / 2)
 
 
-def measure(points: pd.DataFrame, count: int) -> dict[str, float]:
-    points = points.drop_duplicates(["parameters", "tokens"])
-    flops = 6 * points["parameters"] * points["tokens"]
-    lowest, highest = np.log(flops.quantile(0.2)), np.log(flops.max() / 4)
-    random = np.random.default_rng(0)
-    rows = []
-    repeats = 0
-    while repeats < REPEATS:
-        below = points[flops <= np.exp(random.uniform(lowest, highest))]
-        if len(below) < count:
-            continue
-        fitted = below.sample(count, random_state=random)
-        ratio = flops / flops[fitted.index].max()
-        beyond = points[(ratio > 4) & (ratio < 10)]
-        if beyond.empty:
-            continue
-        target = beyond.sample(min(3, len(beyond)), random_state=random)
-        try:
-            fit = chinchilla.fit_parametric(fitted, "parameters", draws=200)
-        except AnalysisError:  # the random runs have too few model sizes
-            continue
-        repeats += 1
-        for prediction, measured in zip(forecasting.forecast(fit, target).predictions, target["loss"], strict=True):
-            rows.append(
-                {
-                    "statistical %": 100 * (prediction.statistical_low <= measured <= prediction.statistical_high),
-                    "forecast %": 100 * (prediction.low <= measured <= prediction.high),
-                    "squared error": np.log(measured / prediction.loss) ** 2,
-                    "half width %": 50 * np.log(prediction.high / prediction.low),
-                }
-            )
-    means = pd.DataFrame(rows).mean()
-    return {**means.drop("squared error"), "rms error %": 100 * means["squared error"] ** 0.5}
+def held(table: pd.DataFrame, law_error: float) -> float:
+    """Share of the errors within an interval that allows for a law error per factor e of size."""
+    half = np.hypot(table["half"], selection.Z90 * law_error * table["distance"])
+    return float(np.average(table["error"].abs() <= half, weights=table["weight"]))
+
+
+def needed(table: pd.DataFrame) -> float:
+    """The law error at which `LEVEL` of the errors are held."""
+    excess = np.sqrt(np.maximum(0, table["error"] ** 2 - table["half"] ** 2)) / (selection.Z90 * table["distance"])
+    order = excess.to_numpy().argsort()
+    share = table["weight"].to_numpy()[order].cumsum() / table["weight"].sum()
+    return float(excess.to_numpy()[order][np.searchsorted(share, LEVEL)])
 
 
 def main() -> None:
-    rows = []
-    sources: tuple[Callable[[], pd.DataFrame], ...] = (epoch, routing)
-    for read in sources:
+    tables = {}
+    for read in (*TABLES, *CURVES):
         try:
-            points = read()
+            tables[read.__name__] = records(read)
         except FileNotFoundError as error:
             print(f"{read.__name__}: skipped, {error.filename} is not there")
-            continue
-        rows += [{"data": read.__name__, "runs fitted": count, **measure(points, count)} for count in (16, 40)]
-    print(pd.DataFrame(rows).round(1).to_string(index=False))
+    need = {name: needed(table) for name, table in tables.items()}
+    rows = []
+    for name, table in tables.items():
+        others = [value for other, value in need.items() if other != name]
+        rows.append(
+            {
+                "data": name,
+                "errors": len(table),
+                "rms error %": 100 * np.sqrt(np.average(table["error"] ** 2, weights=table["weight"])),
+                "statistical %": 100 * held(table, 0.0),
+                "shipped %": 100 * held(table, uncertainty.LAW_ERROR),
+                "needed %": 100 * need[name],
+                "left out, largest %": 100 * held(table, max(others, default=0.0)),
+                "left out, median %": 100 * held(table, float(np.median(others)) if others else 0.0),
+            }
+        )
+    print(pd.DataFrame(rows).round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -8,24 +8,21 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
 
 from scaling.data.worlds import named_world
 from scaling.errors import ScalingError
+from scaling.models.parametrization import Parametrization, Rules, Standard
 from scaling.models.shapes import expand_model
+from scaling.optimization import OptimizerConfig, ScheduleConfig
 from scaling.quantities import Amount, Count
+from scaling.section import Section
 
 RECIPE = 1
 """Version of the training code's mathematics: raised by any change that alters the losses of an unchanged configuration."""
-
-
-class Section(BaseModel):
-    """A group of fields; unknown ones are refused, values do not change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -56,7 +53,7 @@ class ModelConfig(Section):
     embedding_scale: bool = False
     """Embeddings are multiplied by the square root of the width (Vaswani et al. 2017, section 3.4)."""
     attention_scale: float | None = Field(None, gt=0)
-    """What query-key products are multiplied by; null for 1 / sqrt(head_width)."""
+    """What query-key products are multiplied by; null for the parametrization's rule, 1 / sqrt(head_width) in the standard."""
     attention_cap: float | None = Field(None, gt=0)
     logit_cap: float | None = Field(None, gt=0)
     """Scores and logits x become cap tanh(x / cap) (Gemma 2, arXiv 2408.00118, section 2)."""
@@ -66,6 +63,8 @@ class ModelConfig(Section):
     experts_per_token: Count = 1
     balance_loss: Amount = 0.0
     """Weight of the load-balancing term in what is minimised (Fedus et al. 2022, arXiv 2101.03961, equation 4)."""
+    parametrization: Parametrization = Standard()
+    """How initial scales, multipliers and learning rates go with the size."""
     dtype: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="before")
@@ -90,7 +89,14 @@ class ModelConfig(Section):
             raise ValueError(f"experts {self.experts} have no biases; set biases to false")
         if self.experts == 1 and self.balance_loss:
             raise ValueError(f"balance_loss {self.balance_loss:g} needs more than one expert")
+        if self.parametrization.name == "completep" and self.norm_placement == "after":
+            raise ValueError("parametrization completep needs norm_placement before or both, not after")
         return self
+
+    @property
+    def rules(self) -> Rules:
+        """The parametrization's table for a model of this size."""
+        return self.parametrization.rules(self.width, self.layers, self.head_width)
 
     @property
     def rotary_width(self) -> int:
@@ -141,56 +147,78 @@ class DataConfig(Section):
         return {**fields, "tokenizer": {"kind": "symbols", "vocabulary": world.vocabulary}}
 
 
+class SpikeConfig(Section):
+    """Which updates are skipped as loss spikes: those far above the last `window` steps (`scaling/training/spikes.py`)."""
+
+    window: Count = Field(128, ge=20)
+    deviations: float = Field(6.0, gt=0)
+
+
 class TrainingConfig(Section):
-    """How much is trained on: both in tokens; a batch is a whole number of sequences."""
+    """How much is trained on, in tokens (a batch is a whole number of sequences), and whether loss spikes are skipped."""
 
     tokens: Count
     batch_tokens: Count
-
-
-class OptimizerConfig(Section):
-    """AdamW with decoupled weight decay on matrices (Loshchilov & Hutter 2019); `gradient_clip` bounds the global norm."""
-
-    name: Literal["adamw"] = "adamw"
-    learning_rate: Amount
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.95, ge=0, lt=1)
-    epsilon: float = Field(1e-8, gt=0)
-    weight_decay: Amount = 0.1
-    gradient_clip: float = Field(1.0, gt=0)
-
-
-class ScheduleConfig(Section):
-    """Learning rate against tokens: linear warmup, then `cosine`, `wsd` (constant, then linear decay) or `constant`."""
-
-    kind: Literal["cosine", "wsd", "constant"] = "cosine"
-    warmup_tokens: Amount = 0
-    final_fraction: float = Field(0.1, ge=0, le=1)
-    decay_fraction: float = Field(0.2, gt=0, le=1)
+    skip_spikes: SpikeConfig | None = None
 
 
 class MeshConfig(Section):
-    """Devices along each axis: `data` (batch), `fsdp` (batch and parameters), `tensor` (heads, MLP and vocabulary)."""
+    """Devices along each axis; the batch is split over every axis but `tensor`.
 
+    `replica`: copies on slices or hosts that a slower network joins. `data`: copies within one. `fsdp`: splits the parameters
+    by width. `expert`: splits a mixture by experts. `tensor`: splits heads, MLP and vocabulary.
+    """
+
+    replica: Count = 1
     data: Count = 1
     fsdp: Count = 1
+    expert: Count = 1
     tensor: Count = 1
 
     @property
     def devices(self) -> int:
         """How many devices the mesh takes."""
-        return self.data * self.fsdp * self.tensor
+        return self.batch_shards * self.tensor
+
+    @property
+    def batch_shards(self) -> int:
+        """Over how many devices the sequences of a batch are spread."""
+        return self.replica * self.data * self.fsdp * self.expert
+
+    def __str__(self) -> str:
+        """The axes that are split, for messages: `data 2 x fsdp 4`."""
+        return " x ".join(f"{axis} {size}" for axis, size in self.model_dump().items() if size > 1) or "data 1"
 
 
-class ExecutionConfig(Section):
-    """How a run is executed: none of it changes the losses in exact arithmetic, none of it is in the run id."""
+class ProgramConfig(Section):
+    """How the compiled functions are made: runs of one shape that agree in these share them."""
 
     mesh: MeshConfig = MeshConfig()
+    micro_batch: Count | None = None
+    """Sequences whose gradient is computed at once, over all devices; null for a whole batch, or half of it on one CPU."""
+    remat: Literal["none", "dots", "dots_without_batch", "full"] = "none"
+    """What of a block's forward pass is kept for its backward pass: all, products of matrices, of weights alone, its input."""
+    scan_layers: bool = False
+    """Loop over one block's program instead of writing out every layer's; parameters are stacked, a copy, inside each step."""
+    loss_chunk: Count | None = None
+    """Positions of each sequence whose logits are in memory at once; null for as many as fit into 256 MiB of a device."""
+    attention: Literal["auto", "xla", "cudnn", "splash"] = "auto"
+    """`auto` is splash on TPU and cuDNN on GPU, where they can compute this model, and XLA elsewhere."""
+
+
+class ExecutionConfig(ProgramConfig):
+    """How a run is executed: none of it changes the losses in exact arithmetic, none of it is in the run id."""
+
     log_every: Count = 10
     evaluations: Count = 5
     checkpoint_every_seconds: float = Field(60.0, ge=0)
     cache_directory: str = ".cache"
     """Prepared corpora and token stores (`data/`) and compiled programs (`jax/`): all of it can be made again."""
+
+    @property
+    def program(self) -> ProgramConfig:
+        """The part that the compiled functions depend on."""
+        return ProgramConfig(**{name: getattr(self, name) for name in ProgramConfig.model_fields})
 
     @property
     def data_directory(self) -> Path:
@@ -218,15 +246,30 @@ class RunConfig(Section):
             raise ValueError(f"training.tokens {tokens} is less than one batch of {batch} tokens")
         if self.schedule.warmup_tokens > tokens:
             raise ValueError(f"schedule.warmup_tokens {self.schedule.warmup_tokens:g} exceed training.tokens {tokens}")
-        rows = self.execution.mesh.data * self.execution.mesh.fsdp
+        shards, rows = self.execution.mesh.batch_shards, self.micro_batch
         if self.batch_size % rows:
-            raise ValueError(f"a batch of {self.batch_size} sequences does not divide over data x fsdp = {rows} devices")
+            raise ValueError(f"a batch of {self.batch_size} sequences is not divisible by execution.micro_batch {rows}")
+        if rows % shards:
+            what = "a batch" if rows == self.batch_size else "execution.micro_batch: one"
+            raise ValueError(
+                f"{what} of {rows} sequences does not divide over the {shards} devices of execution.mesh "
+                f"{self.execution.mesh} that share a batch"
+            )
+        if self.execution.loss_chunk is not None and length % self.execution.loss_chunk:
+            raise ValueError(
+                f"data.sequence_length {length} is not divisible by execution.loss_chunk {self.execution.loss_chunk}"
+            )
         return self
 
     @property
     def batch_size(self) -> int:
         """Sequences in a global batch."""
         return self.training.batch_tokens // self.data.sequence_length
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences in memory at once, over all devices."""
+        return min(self.execution.micro_batch or self.batch_size, self.batch_size)
 
     @property
     def steps(self) -> int:
@@ -301,14 +344,15 @@ def build(kind: type[Config], fields: Mapping[str, Any]) -> Config:
 
 
 def _explain(kind: type[BaseModel], error: Any) -> str:
-    path = [str(part) for part in error["loc"]]
+    path, known = _walk(kind, error["loc"])
     message = error["msg"].removeprefix("Value error, ")
     name = ".".join(path)
     if error["type"] == "extra_forbidden":
-        known = _known_fields(kind, path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"known: {', '.join(known)}"
         return f"{name}: unknown field (value {error['input']!r}); {hint}"
+    if error["type"] == "union_tag_invalid":
+        return f"{name}.name: unknown {error['ctx']['tag']!r}; known: {error['ctx']['expected_tags']}"
     if error["type"] == "missing":
         return f"{name}: this field is required"
     if error["type"] == "value_error" and not isinstance(error["input"], (str, int, float)):
@@ -316,10 +360,30 @@ def _explain(kind: type[BaseModel], error: Any) -> str:
     return f"{name}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
 
 
-def _known_fields(kind: type[BaseModel], path: list[str]) -> list[str]:
-    for part in path:
-        field = kind.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return []
-        kind = field.annotation
-    return [*kind.model_fields, *(["family", "preset"] if kind is ModelConfig else [])]
+def _walk(kind: type[BaseModel], location: Iterable[Any]) -> tuple[list[str], list[str]]:
+    """The path of a field as a file writes it, and the known fields of the section that it is in."""
+    path: list[str] = []
+    section: Any = kind
+    known: list[str] = []
+    for part in location:
+        if isinstance(section, dict):  # a choice of sections: this part is a name, and none of a field
+            section = section.get(part)
+            continue
+        path.append(str(part))
+        known = _known_fields(section)
+        field = section.model_fields.get(part) if section else None
+        section = field and _section(field.annotation)
+    return path, known
+
+
+def _section(annotation: Any) -> Any:
+    """The section of a field, or the choice of them by name, or None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    choices = [get_args(each) for each in get_args(annotation) if get_origin(each) is Annotated]
+    return {choice[1].tag: choice[0] for choice in choices if isinstance(choice[1], Tag)} or None
+
+
+def _known_fields(section: type[BaseModel] | None) -> list[str]:
+    extra = ["family", "preset"] if section is ModelConfig else []
+    return [*section.model_fields, *extra] if section else []

@@ -1,10 +1,14 @@
-"""The one error that a user's input can cause, and the exit codes that every engine understands."""
+"""The error that a user's input can cause, and the exit codes that every engine understands."""
 
 import enum
 
 
 class ScalingError(ValueError):
     """Something the user can put right; its text is one clear line that says what to do."""
+
+
+class RecordError(ScalingError):
+    """The record of a run could not be written: no room, no permission, a file in its place."""
 
 
 class Exit(enum.IntEnum):

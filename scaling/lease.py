@@ -5,6 +5,7 @@ or stale, and only once: the number fences off a worker that was thought dead. A
 the run.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import ScalingError
+from scaling.errors import RecordError, ScalingError
 from scaling.record import read_json, write_json
 
 HEARTBEAT_SECONDS = 10.0
@@ -36,14 +37,16 @@ class Lease:
         """Let the next worker claim the run at once."""
         self._released.set()
         self._heart.join()
-        write_json(self._path, {**_holder(), "released": True})
+        with contextlib.suppress(RecordError):  # of a disk that is full: the lease ends with this process, or goes stale
+            write_json(self._path, {**_holder(), "released": True})
 
     def _beat(self) -> None:
         while not self._released.wait(HEARTBEAT_SECONDS):
             if current_attempt(self._directory) > self.attempt:
                 self._on_loss()
                 return
-            write_json(self._path, _holder())
+            with contextlib.suppress(RecordError):  # it may be written next time; until then the run seems to be free
+                write_json(self._path, _holder())
 
 
 def claim(directory: Path, on_loss: Callable[[], None]) -> Lease | None:

@@ -1,26 +1,43 @@
 """The run directory: what is written, when, and how atomically; runs/README.md documents its format.        (no jax)"""
 
+import contextlib
+import errno
 import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import ScalingError
+from scaling.errors import RecordError, ScalingError
 
 TERMINAL = ("done", "diverged", "failed")
 """States that a worker leaves alone. `failed` is set back to `planned` when its sweep is started again."""
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Replace `path` as a whole: a reader, and a kill at any instant, sees the old or the new content."""
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` as a whole: a reader, and a kill at any instant, sees the old or the new content.
+
+    Raises:
+        RecordError: it could not be written; the old content is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        raise ScalingError(f"cannot write {path}: {error.strerror or error}") from None
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _not_written(path, error) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace `path` as a whole by `content` as JSON; raises as `write_text`."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def _not_written(path: Path, error: OSError) -> RecordError:
+    return RecordError(f"cannot write {path}: {error.strerror or error}")
 
 
 def read_json(path: Path) -> Any:
@@ -63,12 +80,23 @@ class RunDirectory:
 
     def update_status(self, **changes: Any) -> None:
         """Replace the status by itself with `changes`."""
-        write_json(self.path / "status.json", {**self.status, **changes, "updated": now()})
+        content = {**self.status, **changes, "updated": now()}
+        path = self.path / "status.json"
+        try:
+            write_json(path, content)
+        except RecordError as error:
+            cause = error.__cause__
+            if not (isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) and path.exists()):
+                raise
+            _overwrite(path, json.dumps(content) + "\n")
 
     def append(self, row: dict[str, Any]) -> None:
         """Add one row to the curve."""
-        with self.curve_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
+        try:
+            with self.curve_path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+        except OSError as error:
+            raise _not_written(self.curve_path, error) from error
 
     def rows(self) -> list[dict[str, Any]]:
         """The whole rows of the curve; a torn last line is left out."""
@@ -80,6 +108,30 @@ class RunDirectory:
     def truncate(self, step: int) -> None:
         """Keep the rows up to `step`: what a checkpoint of that step had behind it."""
         kept = [row for row in self.rows() if row["step"] <= step]
-        temporary = self.curve_path.with_name(".curve.jsonl")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        temporary.replace(self.curve_path)
+        write_text(self.curve_path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+class FollowedRun(RunDirectory):
+    """The record as the other processes of a run on several have it: the first one writes it, they only read."""
+
+    def create(self, specification: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def update_status(self, **changes: Any) -> None:
+        """Nothing."""
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def truncate(self, step: int) -> None:
+        """Nothing."""
+
+
+def _overwrite(path: Path, text: str) -> None:
+    """On a full disk: write over the block that the file has already, which needs no room but is not atomic."""
+    try:
+        with path.open("r+", encoding="utf-8") as file:
+            file.write(text)
+            file.truncate()
+    except OSError as error:
+        raise _not_written(path, error) from error

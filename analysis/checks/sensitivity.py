@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis import fitting, uncertainty
+from analysis import fitting, selection, uncertainty
 from analysis.checks.finding import Case, Finding, FitCheck, Severity
 from analysis.laws import Array
 
@@ -16,6 +16,7 @@ AHEAD = 10.0
 DELTAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # from the sum of absolute errors to least squares
 HIGHEST = 5  # highest losses dropped, as many as Besiroglu et al. 2024 (arXiv 2404.10102) left out
 REFITS = 300
+SHORT = 0.2  # of the nominal coverage that rollouts may lack
 CONVENTIONS = {
     "parameters": ("parameters", "non_embedding_parameters", "non_embedding_and_head_parameters", "active_parameters"),
     "flops": ("flops", "flops_6nd"),
@@ -135,6 +136,21 @@ def to_conventions(case: Case) -> Iterator[Finding]:
             yield Finding("convention", "warning", text, float(shifts.max()), advice)
 
 
+def to_larger_points(case: Case) -> Iterator[Finding]:
+    """Statistical intervals of fits to the smaller points against the larger points themselves."""
+    fit, candidate = case.fit, selection.Candidate(case.fit.form)
+    rolled = selection.roll_out(
+        candidate, case.logs, case.log_values, case.sizes, delta=fit.delta, level=fit.level, draws=selection.DRAWS
+    )
+    if len(rolled) == 0:
+        return
+    held = float(((rolled["low"] <= rolled["error"]) & (rolled["error"] <= rolled["high"])).mean())
+    if held < fit.level - SHORT:
+        text = f"Statistical {fit.level:.0%} intervals of fits on the smaller runs held {held:.0%} of the larger ones."
+        advice = "Quote the forecast's interval, which allows for an error of the law, never the statistical one."
+        yield Finding("narrow_intervals", "serious", text, fit.level - held, advice, "forecasts")
+
+
 def refit(case: Case, weights: Array) -> Array:
     """Coordinates (B, P) of fits from the optimum, with weights (B, N) of the points."""
     fit = case.fit
@@ -142,4 +158,4 @@ def refit(case: Case, weights: Array) -> Array:
     return fitting.refine(fit.form, case.logs, case.log_values, weights, start, fit.delta, continuation=(3.0, 1.0)).theta
 
 
-CHECKS: tuple[FitCheck, ...] = (to_delta, to_single_points, to_highest_losses, to_conventions)
+CHECKS: tuple[FitCheck, ...] = (to_delta, to_single_points, to_highest_losses, to_conventions, to_larger_points)

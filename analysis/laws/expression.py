@@ -7,6 +7,7 @@ the built-in laws are.
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,6 +22,9 @@ from analysis.laws.law import Parameter, SumOfTerms
 SYNTAX = "+ - * / **, exp(), log(), numbers, columns and parameters"
 OPERATIONS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow)
 FUNCTIONS = ("exp", "log")
+EXPONENTS = (1e-3, 3.0)  # above zero, because one exponent may divide another
+INNER = (-5.0, 15.0)  # logarithms of positive parameters within terms, where starts are sought
+WIDER = 60.0
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,9 @@ class Factor:
 class Expression(SumOfTerms):
     """A law from a Python expression of its terms.
 
-    Each term with a parameter that stands nowhere else as its factor has it as its coefficient. Variables that enter only as
-    powers of themselves are centred. The name of the law is its whole definition, `loss(parameters, tokens) = E + ...`, which
-    is what `fit.json` holds; that spelling is accepted too.
+    Each term with a parameter that stands nowhere else as its factor has it as its coefficient. Variables are centred that
+    enter only as powers, in products with such a parameter. The name of the law is its whole definition,
+    `loss(parameters, tokens) = E + ...`, which is what `fit.json` holds; that spelling is accepted too.
 
     Args:
         text: the expression, or the whole definition.
@@ -75,7 +79,9 @@ class Expression(SumOfTerms):
             if isinstance(node, ast.Name)
         }
         parameters = tuple(
-            Parameter(name, "", "exponent" if name in exponents else "coefficient") for name in names if name not in variables
+            Parameter(name, "", "exponent", bounds=EXPONENTS) if name in exponents else Parameter(name, "", "coefficient")
+            for name in names
+            if name not in variables
         )
         if not parameters:
             raise AnalysisError(f"{text.strip()!r} has no parameter to fit; names in it are columns: {names}")
@@ -89,55 +95,59 @@ class Expression(SumOfTerms):
             parameters=parameters,
             distinct=(2,) * len(variables),
         )
-        self._terms = [(factors, sign) for factors, sign in sum_of_products(tree)]
-        self._find_coefficients()
-        self._find_centred()
-
-    def _find_coefficients(self) -> None:
-        """Order the terms: those with a coefficient of their own first; a sum of one sign has no `signs`."""
-        counts: dict[str, int] = {}
-        for node in (node for factors, _ in self._terms for factor in factors for node in walk(factor.node)):
-            if isinstance(node, ast.Name):
-                counts[node.id] = counts.get(node.id, 0) + 1
-        positive = {each.name for each in self.parameters if each.kind == "coefficient"}
-        owned = []
-        for factors, _ in self._terms:
-            own = [f.node.id for f in factors if f.sign > 0 and isinstance(f.node, ast.Name) and f.node.id in positive]
-            owned.append(next((name for name in own if counts[name] == 1), ""))
-        order = sorted(range(len(owned)), key=lambda index: not owned[index])
-        self._terms = [self._terms[index] for index in order]
-        signs = tuple(sign for _, sign in self._terms)
+        counts = Counter(node.id for node in walk(tree) if isinstance(node, ast.Name))
+        self._owners = {each.name for each in parameters if each.kind == "coefficient" and counts[each.name] == 1}
+        self._moves: list[tuple[int, int, ast.expr, int]] = []  # coefficient, variable, its power, sign of that
+        products = sum_of_products(tree)
+        barred = set().union(*(self._absorb(factors) for factors, _ in products))
+        owners = [next((ast.unparse(f.node) for f in factors if f.sign > 0 and self._owns(f)), "") for factors, _ in products]
+        order = sorted(range(len(owners)), key=lambda index: not owners[index])  # terms with a coefficient come first
+        signs = tuple(products[index][1] for index in order)
+        self._terms = [products[index][0] for index in order]
         vars(self).update(
-            coefficients=tuple(owned[index] for index in order if owned[index]),
+            coefficients=tuple(owners[index] for index in order if owners[index]),
             signs=signs if -1 in signs else (),
+            centred=tuple(name for name in variables if name not in barred),
         )
 
-    def _find_centred(self) -> None:
-        """Variables all of whose occurrences are powers, free of variables, in terms with a coefficient.
+    def _owns(self, factor: "Factor") -> bool:
+        return isinstance(factor.node, ast.Name) and factor.node.id in self._owners
 
-        `_moves` holds, for each such power, the coefficient and the variable and what to raise the variable to.
-        """
-        self._moves: list[tuple[int, int, ast.expr, int]] = []
+    def _absorb(self, factors: "list[Factor]") -> set[str]:
+        """Note how this product's coefficient takes up a change of units; the variables for which nothing does."""
         barred: set[str] = set()
-        for index, (factors, _) in enumerate(self._terms):
-            for factor in factors:
-                inside = self._variables_in(factor.node)
-                match factor.node:
-                    case ast.BinOp(left=ast.Name(id=base), op=ast.Pow(), right=power):
-                        bare = base in inside and not self._variables_in(power)
-                    case ast.Name(id=base):
-                        bare, power = base in inside, ast.Constant(1.0)
-                    case _:
-                        bare = False
-                if bare and index < len(self.coefficients):
-                    coefficient = self.names.index(self.coefficients[index])
-                    self._moves.append((coefficient, self.variables.index(base), power, factor.sign))
-                else:
-                    barred |= inside
-        vars(self)["centred"] = tuple(name for name in self.variables if name not in barred)
+        owner = next(((ast.unparse(each.node), each.sign) for each in factors if self._owns(each)), None)
+        for factor in factors:
+            power: ast.expr = ast.Constant(1.0)
+            match factor.node:
+                case ast.BinOp(left=base, op=ast.Pow(), right=power) if not self._variables_in(power):
+                    pass
+                case base:
+                    pass
+            if isinstance(base, ast.Name) and base.id in self.variables and owner is not None:
+                place = self.names.index(owner[0])
+                self._moves.append((place, self.variables.index(base.id), power, owner[1] * factor.sign))
+            elif isinstance(base, ast.BinOp) and not isinstance(base.op, ast.Pow):
+                barred |= set().union(*(self._absorb(inner) for inner, _ in sum_of_products(base)))
+            else:
+                barred |= self._variables_in(base)
+        return barred
 
     def _variables_in(self, node: ast.expr) -> set[str]:
         return {each.id for each in walk(node) if isinstance(each, ast.Name)} & set(self.variables)
+
+    def _plausible(self, parameter: Parameter, logs: Array, log_values: Array) -> tuple[float, float]:
+        """See `Law._plausible`; of a positive parameter that is no term's coefficient, nothing but its sign is known."""
+        inner = parameter.kind == "coefficient" and parameter.name not in self.coefficients
+        return INNER if inner else super()._plausible(parameter, logs, log_values)
+
+    def bounds(self, logs: Array, log_values: Array) -> tuple[Array, Array]:
+        """See `Law.bounds`; wider for coefficients of what is not centred and parameters within terms."""
+        low, high = super().bounds(logs, log_values)
+        for index, each in enumerate(self.parameters):
+            if each.kind == "coefficient" and (each.name not in self.coefficients or self.centred != self.variables):
+                low[index], high[index] = low[index] - WIDER, high[index] + WIDER
+        return low, high
 
     def shift(self, theta: Array, offset: Array) -> Array:
         """See `Law.shift`."""
@@ -150,7 +160,8 @@ class Expression(SumOfTerms):
     def terms(self, theta: Sequence[Any], logs: Sequence[Any]) -> list[Any]:
         """See `SumOfTerms.terms`."""
         evaluate = Evaluation(self, theta, logs)
-        return [sum((f.sign * evaluate.log(f.node) for f in factors), start=0.0) for factors, _ in self._terms]
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # the solver steps back from such places
+            return [sum((f.sign * evaluate.log(f.node) for f in factors), start=0.0) for factors in self._terms]
 
 
 class Evaluation:

@@ -1,7 +1,7 @@
 """A law whose data term changes with the model (Farseer, Li et al. 2025)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +43,29 @@ class Farseer(Law):
         exponent, data, model = (b + c * logs[0] * growth(p * logs[0]) for c, b, p in _lines(theta))
         return jets.logaddexp(model, data - jets.exp(exponent) * logs[1])
 
+    def derivatives(self, theta: Array, logs: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """See `Law.derivatives`: what `jets` would find, several times faster, from the lines' few derivatives."""
+        n, d = logs
+        lines = [_Line(n, *(each[:, None] for each in line)) for line in _lines(list(theta.T))]
+        exponent, data, model = lines
+        fall = -np.exp(exponent.value) * d  # what the exponent adds to the logarithm of the data term
+        difference = data.value + fall - model.value
+        value = model.value + np.logaddexp(0.0, difference)
+        share = jets.expit(difference)
+        slopes = np.concatenate([fall[:, None] * exponent.slopes, data.slopes, -model.slopes], 1)
+        gradient = slopes * np.concatenate([np.repeat(share[:, None], 6, 1), np.repeat(share[:, None] - 1.0, 3, 1)], 1)
+
+        def second(weights: Array) -> Array:
+            hessian = (slopes * (weights * share * (1.0 - share))[:, None]) @ slopes.swapaxes(1, 2)
+            bent = weights * share * fall
+            hessian[:, :3, :3] += (exponent.slopes * bent[:, None]) @ exponent.slopes.swapaxes(1, 2)
+            for index, (line, each) in enumerate(zip(lines, (bent, weights * share, weights * (1.0 - share)), strict=True)):
+                place = slice(3 * index, 3 * index + 3)
+                hessian[:, place, place] += line.second(each)
+            return hessian
+
+        return value, gradient, second
+
     def seeds(self, logs: Array, log_values: Array, weights: Array, count: int) -> Array:
         """See `Law.seeds`: those of Chinchilla's law, whose own first two terms bend as one line of this law can."""
         e, a, b, alpha, beta = np.moveaxis(Chinchilla().seeds(logs, log_values, weights, count), -1, 0)
@@ -74,6 +97,23 @@ def _lines(values: Sequence[Any]) -> list[Sequence[Any]]:
     return [values[index : index + 3] for index in (0, 3, 6)]
 
 
+class _Line:
+    """A line b + c n growth(p n) at the logarithms n (N,), for lanes of c, b and p (B, 1)."""
+
+    def __init__(self, n: Array, c: Array, b: Array, p: Array):
+        moments = [_moment(p * n, order) * n ** (order + 1) for order in range(3)]
+        self.value = b + c * moments[0]
+        self.slopes = np.stack([moments[0], np.ones_like(moments[0]), c * moments[1]], 1)  # (B, 3, N)
+        self.crossed, self.bent = moments[1], c * moments[2]
+
+    def second(self, weights: Array) -> Array:
+        """Second derivatives by c, b and p, contracted with weights (B, N): (B, 3, 3)."""
+        hessian = np.zeros((len(weights), 3, 3))
+        hessian[:, 0, 2] = hessian[:, 2, 0] = (weights * self.crossed).sum(1)
+        hessian[:, 2, 2] = (weights * self.bent).sum(1)
+        return hessian
+
+
 def growth(x: Any) -> Any:
     """(e^x - 1) / x, for any x: the mean of e^t for t between 0 and x."""
     return jets.smooth(x, lambda v: _moment(v, 0), lambda v: _moment(v, 1), lambda v: _moment(v, 2))
@@ -83,7 +123,9 @@ def _moment(x: Array, order: int) -> Array:
     """The mean of s^order e^(s x) for s between 0 and 1, which is the derivative of `growth` of that order."""
     x = np.asarray(x)
     near = np.clip(x, -1.0, 1.0)
-    series = sum(near**power / (math.factorial(power) * (power + order + 1)) for power in range(18))
+    series = np.full_like(near, 0.0)
+    for power in range(17, -1, -1):
+        series = series * near + 1.0 / (math.factorial(power) * (power + order + 1))
     far = np.where(np.abs(x) < 1.0, 1.0, x)
     grown = np.exp(far)
     closed = (grown - 1.0, grown * (far - 1.0) + 1.0, grown * (far**2 - 2.0 * far + 2.0) - 2.0)[order] / far ** (order + 1)

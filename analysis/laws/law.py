@@ -317,7 +317,7 @@ class SumOfTerms(Law):
             solved, error = least_squares(scaled, 1.0 - rest / values, weight, lowest=1e-3 * values.min())
             best = best_of_regions(error.ravel(), places, count)
             starts.append(candidates[best])
-            starts[-1][:, linear] = np.log(solved.reshape(len(places), -1)[best])
+            starts[-1][:, linear] = np.log(solved.reshape(len(places), len(linear))[best])
         return np.stack(starts)
 
 

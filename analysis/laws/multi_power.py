@@ -17,6 +17,7 @@ from analysis.laws.jets import Array
 from analysis.laws.law import Parameter, SumOfTerms
 
 BINS = 24
+FALLS, RATES = slice(1, 1 + BINS), slice(1 + BINS, 1 + 2 * BINS)  # among the variables
 NOTHING = 1e-30  # a fall of the learning rate that is none
 
 
@@ -41,21 +42,36 @@ class MultiPower(SumOfTerms):
         Parameter("A", "nats/token x S_1^alpha", "coefficient"),
         Parameter("B", "nats/token / learning rate", "coefficient"),
         Parameter("alpha", "exponent of S_1", "exponent"),
-        Parameter("C", "eta^gamma / S_k", "scale", bounds=(np.log(1e-9), np.log(1e4))),
+        Parameter("C", "eta^gamma / S_k", "scale", bounds=(-6.0, 16.0)),  # of C / eta^gamma at the mean rate
         Parameter("beta", "exponent", "exponent", bounds=(0.01, 3.0)),
         Parameter("gamma", "exponent of eta", "exponent", bounds=(0.0, 2.0)),
     )
     distinct: ClassVar[tuple[int, ...]] = (3, *(1,) * (3 * BINS))
     coefficients: ClassVar[tuple[str, ...]] = ("L_0", "A", "B")
     signs: ClassVar[tuple[int, ...]] = (1, 1, -1)
+    centred: ClassVar[tuple[str, ...]] = (variables[0], *variables[RATES])
 
     def terms(self, theta: Sequence[Any], logs: Sequence[Any]) -> list[Any]:
         """See `SumOfTerms.terms`."""
         l_0, a, b, alpha, c, beta, gamma = theta
         return [l_0, a - alpha * logs[0], b + jets.log(annealed(c, beta, gamma, np.stack(logs[1:]).reshape(3, BINS, -1)))]
 
+    def centre(self, logs: Array) -> Array:
+        """See `Law.centre`: the sum by its mean, all rates by theirs together."""
+        centre = np.zeros(len(logs))
+        centre[0] = logs[0].mean()
+        centre[RATES] = np.average(logs[RATES], weights=np.exp(logs[FALLS]))
+        return centre
+
+    def shift(self, theta: Array, offset: Array) -> Array:
+        """See `Law.shift`; the rates share one offset."""
+        shifted = theta.copy()
+        shifted[..., 1] += theta[..., 3] * offset[0]
+        shifted[..., 4] += theta[..., 6] * offset[RATES][0]
+        return shifted
+
     def bounds(self, logs: Array, log_values: Array) -> tuple[Array, Array]:
-        """See `Law.bounds`. B multiplies learning rates, which are small, and A a power of their sum."""
+        """See `Law.bounds`. B multiplies learning rates, which are small."""
         low, high = super().bounds(logs, log_values)
         high[2] += 20.0
         return low, high

@@ -38,7 +38,7 @@ def case(problem: Problem, count: int, random: np.random.Generator) -> Sample:
 def residual(problem: Problem, count: int, random: np.random.Generator) -> Sample:
     """Residuals of the least-squares fit, as large as they would be without it, drawn with replacement around the law."""
     noise = problem.noise_draws(count, random)
-    pool = unabsorbed(problem)
+    pool = unabsorbed(problem, 0.5)
     pool = pool - pool.mean()
     drawn = pool[random.integers(len(pool), size=(count, len(pool)))] * (noise / problem.noise_level)[:, None]
     return problem.law.log_value(problem.theta, problem.logs) + drawn, None, noise
@@ -50,17 +50,22 @@ def wild(problem: Problem, count: int, random: np.random.Generator) -> Sample:
     noise = problem.noise_draws(count, random)
     factors = random.choice(np.concatenate([-WEBB, WEBB]), size=(count, problem.clusters))
     scale = factors * (noise / problem.noise_level)[:, None]
-    return problem.law.log_value(problem.theta, problem.logs) + scale[:, problem.runs] * unabsorbed(problem), None, noise
+    return problem.law.log_value(problem.theta, problem.logs) + scale[:, problem.runs] * unabsorbed(problem, 1.0), None, noise
 
 
-def unabsorbed(problem: Problem) -> Array:
-    """Residuals (N,) with what the fit absorbed given back: (I - H_gg)^(-1/2) r_g for each run g (Bell & McCaffrey 2002)."""
+def unabsorbed(problem: Problem, power: float) -> Array:
+    """Residuals (N,) with what the fit absorbed given back: (I - H_gg)^-power r_g for each run g.
+
+    With a power of 1/2 they have the variance of noise of one size; with 1 they are what the run misses the fit to all others
+    by, as in the jackknife, to the safe side where one run has much leverage (for wild bootstraps MacKinnon, Nielsen & Webb
+    2023, arXiv 2301.04527).
+    """
     basis = np.linalg.svd(problem.jacobian(problem.least_squares), full_matrices=False)[2]
     corrected = problem.residuals.copy()
     for run in range(problem.clusters):
         mine = problem.runs == run
         leverage, directions = np.linalg.eigh(basis[:, mine].T @ basis[:, mine])
-        scale = 1 / np.sqrt(1 - np.minimum(leverage, MOST_LEVERAGE))
+        scale = (1 - np.minimum(leverage, MOST_LEVERAGE)) ** -power
         corrected[mine] = directions @ (scale * (directions.T @ problem.residuals[mine]))
     return corrected
 

@@ -1,13 +1,13 @@
 """The delta method: a fit as linear in its parameters as it is at the optimum, and Student's t.
 
 Without several points to a run, the covariance of the coordinates is that of an M-estimator under Gaussian noise of one size
-(Huber 1964): sigma^2 (J J^T)^-1 E[psi^2] / (sigma E[psi'])^2, psi being Huber's; the last factor runs from 1 for least squares to
-pi / 2 for least absolute residuals. With them it is the sandwich that sums scores by run (Liang & Zeger 1986), times
+(Huber 1964): sigma^2 (J J^T)^-1 E[psi^2] / (sigma E[psi'])^2, psi being Huber's; the last factor runs from 1 for least squares
+to pi / 2 for least absolute residuals. With them it is the sandwich that sums scores by run (Liang & Zeger 1986), times
 G / (G - P), which assumes no noise of one size and no independence within a run.
 """
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.laws import Array
 from analysis.uncertainty.problem import Draws, Problem
@@ -17,10 +17,10 @@ from analysis.uncertainty.quantities import Quantity
 def covariance(problem: Problem) -> Array:
     """Of the coordinates at the optimum (P, P); along directions that the points do not show it is zero."""
     jacobian = problem.jacobian(problem.theta)
-    width = np.linalg.norm(jacobian, axis=1)
-    width = np.where(width > 0, width, 1.0)
+    width = np.sqrt((jacobian**2).sum(1))
+    width[width == 0] = 1.0
     scaled = jacobian / width[:, None]
-    bread = np.linalg.pinv(scaled @ scaled.T, rcond=1e-14, hermitian=True)
+    bread = np.asarray(np.linalg.pinv(scaled @ scaled.T, rcond=1e-14, hermitian=True), np.float64)
     inside, square = huber_moments(problem.penalty.delta / problem.noise_level)
     if problem.clustered:
         delta = problem.penalty.delta
@@ -36,8 +36,9 @@ def covariance(problem: Problem) -> Array:
 
 def huber_moments(ratio: float) -> tuple[float, float]:
     """E[psi'] and E[psi^2] / sigma^2 of Huber's psi under Gaussian noise, delta = ratio x sigma."""
-    inside = 2 * stats.norm.cdf(ratio) - 1
-    return float(inside), float(inside - 2 * ratio * stats.norm.pdf(ratio) + 2 * ratio**2 * stats.norm.sf(ratio))
+    inside = 2 * special.ndtr(ratio) - 1
+    density = np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi)
+    return float(inside), float(inside - 2 * ratio * density + 2 * ratio**2 * special.ndtr(-ratio))
 
 
 def linear_draws(problem: Problem, count: int, seed: int) -> Draws:
@@ -56,5 +57,5 @@ def linear_interval(problem: Problem, quantity: Quantity, level: float) -> tuple
     """Of a quantity's coordinate."""
     gradient = quantity.gradient(problem.theta[None])[0]
     middle = float(quantity.coordinate(problem.theta))
-    reach = stats.t.ppf((1 + level) / 2, problem.freedom) * np.sqrt(gradient @ covariance(problem) @ gradient)
+    reach = special.stdtrit(problem.freedom, (1 + level) / 2) * np.sqrt(gradient @ covariance(problem) @ gradient)
     return middle - float(reach), middle + float(reach)

@@ -3,9 +3,9 @@
 `parametric`, `case`, `residual`, `wild` (bootstraps), `delta` and `posterior` draw the coordinates; from draws every number
 that follows gets its interval. `profile` has no draws: it gives the interval of one number at a time.
 
-`benchmarks/coverage.py` measures them where the law holds; docs/lab-log.md has the table. The default is the case bootstrap from
-`CASES_PER_PARAMETER` runs per parameter on, where the points themselves show the noise whatever its distribution; with fewer,
-the parametric one, or the wild one by run where runs gave several points each, whose noise is not independent.
+`benchmarks/coverage.py` measures them where the law holds; docs/lab-log.md has the table. The default is the case bootstrap
+from `CASES_PER_PARAMETER` runs per parameter on, where the points themselves show the noise whatever its distribution; with
+fewer, the parametric one, or the wild one by run where runs gave several points each, whose noise is not independent.
 
 Where a coordinate ended on a bound of the search (an irreducible loss at zero), the delta method and every bootstrap know only
 one side of it: `profile` and `posterior` remain honest there.
@@ -82,4 +82,5 @@ def interval_of(problem: Problem, quantity: Quantity, level: float, method: str 
         low, high = float(lows[0]), float(highs[0])
     else:
         low, high = (float(end) for end in interval(quantity.coordinate(draws.theta), level))
-    return float(quantity.value(np.float64(low))), float(quantity.value(np.float64(high)))
+    low, high = quantity.value(np.array([low, high]))
+    return float(low), float(high)

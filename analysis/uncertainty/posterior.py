@@ -14,8 +14,9 @@ import numpy as np
 from analysis import fitting
 from analysis.errors import AnalysisError
 from analysis.laws import Array
+from analysis.penalties import NEVER
 from analysis.uncertainty.bootstraps import parametric
-from analysis.uncertainty.problem import LEAST_SQUARES, Draws, Problem
+from analysis.uncertainty.problem import Draws, Problem
 
 WALKERS = 200
 STEPS = 120
@@ -35,9 +36,9 @@ def posterior(problem: Problem, count: int, seed: int) -> Draws:
         raise AnalysisError("the posterior takes the noise of every point as independent; with several to a run, use `wild`")
     random = np.random.default_rng(seed)
     centred = problem.law.shift(problem.least_squares, -problem.centre)
-    around = Problem(problem.law, problem.logs - problem.centre[:, None], problem.log_values, centred, LEAST_SQUARES)
+    around = Problem(problem.law, problem.logs - problem.centre[:, None], problem.log_values, centred, NEVER)
     simulated, _, _ = parametric(around, WALKERS, random)
-    walkers = fitting.refine(problem.law, around.logs, simulated, None, centred[None], LEAST_SQUARES, (1.0,)).theta
+    walkers = fitting.refine(problem.law, around.logs, simulated, None, centred[None], NEVER, (1.0,)).theta
     density, squares = marginal(around, walkers)
     half, size = WALKERS // 2, walkers.shape[1]
     kept, kept_squares, accepted = [], [], 0

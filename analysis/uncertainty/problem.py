@@ -7,9 +7,7 @@ import numpy as np
 
 from analysis import fitting
 from analysis.laws import Array, Law
-from analysis.penalties import Penalty
-
-LEAST_SQUARES = 1e3  # a delta beyond every residual of a logarithm
+from analysis.penalties import NEVER, Penalty
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,7 @@ class Problem:
         """Coordinates of the least-squares fit (P,). Its residuals show the noise; those of a least-absolute fit, which
         passes through P of the points, do not."""
         start = self.theta[None]
-        return fitting.refine(
-            self.law, self.logs, self.log_values, None, start, delta=LEAST_SQUARES, continuation=(1.0,)
-        ).theta[0]
+        return fitting.refine(self.law, self.logs, self.log_values, None, start, delta=NEVER, continuation=(1.0,)).theta[0]
 
     @cached_property
     def residuals(self) -> Array:

@@ -11,18 +11,18 @@ Shapes: `B` problems of the same points, `P` parameters, `N` points.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis import fitting
 from analysis.laws import Array, Law
 from analysis.laws.jets import Jet
-from analysis.uncertainty.problem import LEAST_SQUARES
+from analysis.penalties import NEVER
 from analysis.uncertainty.quantities import Quantity
 
-ROUNDS = 14
+ROUNDS = 20
 CLOSE = 1e-3  # of t: an end is found
 FARTHEST = 30.0  # standard errors of the delta method beyond which an end is none
-GRIP = 1e4  # weight of the constraint against what it costs to move the quantity
+GRIP = 1e4  # weight of the constraint against what it costs to move the quantity; and at least one, where it costs nothing
 
 
 class Pinned:
@@ -78,10 +78,10 @@ def profile_interval(
     """
     centre = law.centre(logs)
     centred = logs - centre[:, None]
-    best = fitting.refine(law, logs, log_values, None, starts, LEAST_SQUARES, (1.0,))
+    best = fitting.refine(law, logs, log_values, None, starts, NEVER, (1.0,))
     freedom = log_values.shape[1] - starts.shape[1]
     variance = np.maximum(2 * best.objective / freedom, 1e-30)
-    asked = stats.t.ppf((1 + level) / 2, freedom)
+    asked = special.stdtrit(freedom, (1 + level) / 2)
     zero = np.zeros(starts.shape[1])
     uncentred = (law.shift(np.eye(len(zero)), centre) - law.shift(zero, centre)).T
     optimum = law.shift(best.theta, -centre)
@@ -95,33 +95,39 @@ def profile_interval(
     for side in (-1.0, 1.0):
         end = np.full(len(starts), side * np.inf)
         lanes = np.flatnonzero(error > 0)
-        theta, at, reached = optimum[lanes], middle[lanes], np.zeros(len(lanes))
-        target = middle[lanes] + side * asked * error[lanes]
-        slope = error[lanes]
-        for _ in range(ROUNDS):
-            grip = GRIP / cost[lanes]
+        theta, at = optimum[lanes], middle[lanes]
+        inner, inner_reached = middle[lanes], np.zeros(len(lanes))
+        outer, outer_reached = np.full(len(lanes), np.nan), np.full(len(lanes), np.nan)
+        # Of a positive number the upper end is first sought as far as it is from zero: its logarithm may say nothing.
+        first = np.log1p(asked * error) if quantity.positive and side > 0 else asked * error
+        target, slope = (middle + side * first)[lanes], error[lanes]
+        for attempt in range(ROUNDS):
             stepped = theta + direction[lanes] * ((target - at) / cost[lanes])[:, None]
-            weights = np.concatenate([np.ones((len(lanes), logs.shape[1])), grip[:, None]], 1)
+            weights = np.concatenate([np.ones((len(lanes), logs.shape[1])), np.maximum(GRIP / cost[lanes, None], 1.0)], 1)
             goals = np.concatenate([log_values[lanes], target[:, None]], 1)
-            solved = fitting.refine(pinned, centred, goals, weights, stepped, LEAST_SQUARES, (1.0,))
-            theta = solved.theta
-            missed = law.log_value(theta, centred) - log_values[lanes]
-            rise = (missed**2).sum(1) - 2 * best.objective[lanes]
-            before, at_before = reached, at
+            theta = fitting.refine(pinned, centred, goals, weights, stepped, NEVER, (1.0,)).theta
+            rise = ((law.log_value(theta, centred) - log_values[lanes]) ** 2).sum(1) - 2 * best.objective[lanes]
             reached = np.sqrt(np.maximum(rise, 0) / variance[lanes])
             at = quantity.coordinate(law.shift(theta, centre))
             found = np.abs(reached - asked) <= CLOSE * asked
             end[lanes[found]] = at[found]
-            lost = np.abs(at - target) > 0.5 * np.abs(target - at_before)  # a bound of the search holds it back
-            moved = np.maximum(np.abs(reached - before), 1e-9)
-            slope = np.minimum(np.abs(at - at_before) / moved, 4 * slope)
-            target = at + side * (asked - reached) * slope
-            lost |= side * (target - middle[lanes]) > FARTHEST * asked * error[lanes]
+
+            beyond = reached > asked
+            moved = np.maximum(np.abs(reached - inner_reached), 1e-9)
+            slope = np.where(beyond, slope, np.minimum(np.abs(at - inner) / moved, 4 * slope))
+            stuck = ~beyond & (np.abs(at - target) > 0.5 * np.abs(target - inner))  # a bound of the search holds it back
+            inner, inner_reached = np.where(beyond, inner, at), np.where(beyond, inner_reached, reached)
+            outer, outer_reached = np.where(beyond, at, outer), np.where(beyond, reached, outer_reached)
+            bracketed = np.isfinite(outer)
+            share = 0.5 if attempt % 2 else (asked - inner_reached) / (outer_reached - inner_reached)
+            target = np.where(bracketed, inner + share * (outer - inner), at + side * (asked - reached) * slope)
+            lost = ~bracketed & (stuck | (side * (target - middle[lanes]) > FARTHEST * asked * error[lanes]))
             keep = ~(found | lost)
-            lanes, theta, at, reached, target, slope = (each[keep] for each in (lanes, theta, at, reached, target, slope))
+            lanes, theta, at, target, slope = (each[keep] for each in (lanes, theta, at, target, slope))
+            inner, inner_reached, outer, outer_reached = (each[keep] for each in (inner, inner_reached, outer, outer_reached))
             if not len(lanes):
                 break
-        close = np.abs(reached - asked) <= 0.05 * asked
-        end[lanes[close]] = at[close]
+        bracketed = np.isfinite(outer)
+        end[lanes[bracketed]] = (0.5 * (inner + outer))[bracketed]
         ends.append(end)
     return ends[0], ends[1]

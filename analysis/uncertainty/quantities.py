@@ -10,6 +10,8 @@ from analysis.errors import AnalysisError
 from analysis.laws import Array, Law, jets
 from analysis.laws.jets import Jet, coordinates
 
+NOTHING = 1e-12  # an exponent or an inverse below it counts as this
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -19,11 +21,13 @@ class Quantity:
         name: in tables.
         formula: its coordinate from the P coordinates of the law, arrays or `Jet`s, written as laws are.
         positive: whether that coordinate is the logarithm of the number.
+        size: where the number is the law's target at a point, the size of that point, see `Law.size`.
     """
 
     name: str
     formula: Callable[[Sequence[Any]], Any]
     positive: bool
+    size: float | None = None
 
     def coordinate(self, theta: Array) -> Array:
         """At coordinates (..., P) of the law: (...)."""
@@ -32,7 +36,8 @@ class Quantity:
 
     def value(self, coordinate: Array) -> Array:
         """The number itself."""
-        return np.exp(coordinate) if self.positive else coordinate
+        with np.errstate(over="ignore"):
+            return np.exp(coordinate) if self.positive else coordinate
 
     def gradient(self, theta: Array) -> Array:
         """Of the coordinate by the law's (B, P), at `theta` (B, P)."""
@@ -41,15 +46,27 @@ class Quantity:
 
 
 def parameter(law: Law, name: str) -> Quantity:
-    """A parameter of the law."""
+    """A parameter of the law.
+
+    Raises:
+        AnalysisError: of a law whose parameters follow from its coordinates in a way of its own.
+    """
+    if type(law).to_parameters is not Law.to_parameters:
+        raise AnalysisError(f"parameters of the {law.name} law have intervals by draws only: choose another method")
     index = law.names.index(name)
-    return Quantity(name, lambda theta: theta[index], law.parameters[index].kind in ("coefficient", "scale"))
+    each = law.parameters[index]
+    if each.kind == "crossing":
+        exponent = law.names.index(each.exponent)
+        return Quantity(name, lambda theta: theta[index] / jets.at_least(theta[exponent], NOTHING), True)
+    if each.kind == "inverse":
+        return Quantity(name, lambda theta: -jets.log(jets.at_least(theta[index], NOTHING)), True)
+    return Quantity(name, lambda theta: theta[index], each.kind in ("coefficient", "scale"))
 
 
 def prediction(law: Law, logs: Array) -> Quantity:
     """The target at one point, the logarithms (V,) of the law's variables."""
-    point = list(np.asarray(logs, float)[:, None])
-    return Quantity(law.target, lambda theta: law.expression(theta, point), True)
+    point = np.asarray(logs, float)[:, None]
+    return Quantity(law.target, lambda theta: law.expression(theta, list(point)), True, float(law.sizes(np.exp(point))[0]))
 
 
 def optimal_parameters(law: Law, budget: float) -> Quantity:
@@ -59,7 +76,7 @@ def optimal_parameters(law: Law, budget: float) -> Quantity:
 
 def optimal_loss(law: Law, budget: float) -> Quantity:
     """The Chinchilla law's loss at N* and D* of a budget in FLOPs."""
-    return Quantity("compute-optimal loss", lambda theta: law.expression(theta, _optimum(law, theta, budget)), True)
+    return Quantity("compute-optimal loss", lambda theta: law.expression(theta, _optimum(law, theta, budget)), True, budget)
 
 
 def _optimum(law: Law, theta: Sequence[Any], budget: float) -> list[Any]:

@@ -3,14 +3,27 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from scaling.errors import Exit
+
+if TYPE_CHECKING:
+    from scaling.stopping import Stop
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[section.field=value]...", help="changes to the file")]
 Runs = Annotated[Path, typer.Option(help="where run directories are kept")]
+Distributed = Annotated[
+    bool, typer.Option("--distributed", help="be one process of a run on several: of a Slurm step, Kubernetes job or TPU slice")
+]
+Coordinator = Annotated[
+    str | None, typer.Option(envvar="JAX_COORDINATOR_ADDRESS", help="HOST:PORT of the first process, where none of these is")
+]
+Processes = Annotated[int | None, typer.Option(min=1, envvar="JAX_NUM_PROCESSES", help="how many, with --coordinator")]
+ProcessId = Annotated[int | None, typer.Option(min=0, envvar="JAX_PROCESS_ID", help="which one, from 0, with --coordinator")]
 
 
 def show(*content: object, style: str | None = None) -> None:
@@ -25,8 +38,26 @@ def show(*content: object, style: str | None = None) -> None:
             console.print(each)
 
 
+def stop_signal(
+    launcher: int | None, distributed: bool, coordinator: str | None, processes: int | None, process_id: int | None
+) -> "Stop":
+    """What tells this process to save and go; it has joined the others of its run, where there are any."""
+    if distributed or coordinator or processes or process_id is not None:
+        from scaling.training.processes import AgreedStop, join
+
+        join(coordinator, processes, process_id)
+        return AgreedStop()
+    from scaling.stopping import StopSignal
+
+    return StopSignal(launcher)
+
+
 def leave(code: int) -> NoReturn:
     """End now: Orbax's threads would wait five minutes for the signal of a save that failed."""
     sys.stdout.flush()
     sys.stderr.flush()
+    if code in (Exit.DONE, Exit.SAVED, Exit.DIVERGED):  # where all processes of a run end alike
+        from scaling.training.processes import leave
+
+        leave()
     os._exit(code)

@@ -1,5 +1,6 @@
 """Verbs that look ahead: forecast, allocate, design."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -131,6 +132,7 @@ def design(
         str, typer.Option(help="loss or parameters (compute-optimal, --at a budget), or one of the law's")
     ] = "loss",
     at: Annotated[str | None, typer.Option(metavar="FLOPS", help="the budget that the question is about")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="the sweep file to write, such as sweep.yaml")] = None,
     column: Columns = None,
     derive: Derived = None,
     parameters: Convention = None,
@@ -158,9 +160,12 @@ def design(
         target_flops=target if question == "loss" else None,
         level=level,
     )
+    written = designs.write_sweep(found, out, out.stem) if out else None
     if json:
-        return print_json(convention=convention(fitted), at=target, design=found)
+        return print_json(convention=convention(fitted), at=target, design=found, written_to=written)
     show(design_table(found), found.verdict, convention_line(fitted))
+    if written:
+        show(f"written to {written}")
 
 
 def asked(fitted: "Fit", question: str, at: float) -> "Quantity":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.app import Overrides, Runs, app, leave, show
+from scaling.cli.app import Coordinator, Distributed, Overrides, Processes, ProcessId, Runs, app, leave, show, stop_signal
 from scaling.errors import Exit, ScalingError
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory, runs/NAME/ID")]
@@ -16,8 +16,13 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a run's YAML file, or a run directory to go on with")],
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
+    distributed: Distributed = False,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process_id: ProcessId = None,
 ) -> None:
     """Train one run; the same command again goes on where it stopped."""
+    stop = stop_signal(None, distributed, coordinator, processes, process_id)
     from scaling.config import RunConfig, build, override, read_yaml
     from scaling.data.prepare import prepare
     from scaling.record import RunDirectory
@@ -36,15 +41,21 @@ def train(
         )
     path = config if recorded else runs / config.stem / specification.run_id
 
-    from scaling.training.attempt import StopSignal, attempt
+    from scaling.training.attempt import attempt
+    from scaling.training.processes import is_first
 
-    show(f"run {specification.run_id} in {path}")
-    code = attempt(path, specification, dataset, StopSignal())
+    if is_first():
+        show(f"run {specification.run_id} in {path}")
+    code = attempt(path, specification, dataset, stop)
     if code is None:
         raise ScalingError(f"another worker is training {path}; `scaling status` shows its sweep")
+    if not is_first():
+        leave(code)
     status = RunDirectory(path).status
     if code is Exit.USAGE:
         raise ScalingError(status["reason"])
+    if status["state"] == "running":  # how it ended could not be written, and was said on stderr
+        leave(code)
     text = f"{status['state']} at step {status['step']} of {status['steps']}" if "steps" in status else status["state"]
     loss = "" if status.get("loss") is None else f", held-out loss {status['loss']:.4f} nats per token"
     reason = f": {status['reason']}" if status.get("reason") else ""

@@ -1,6 +1,7 @@
 """Verbs of a study: fit, plot and report what the curves of a sweep, or anyone's, say."""
 
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -86,7 +87,7 @@ def plot(
         return print_json(figures=written, left_out=found.refused)
     show(*map(str, written))
     for what, why in found.refused.items():
-        show(f"left out: {what}: {why}")
+        show(f"left out: {what}: {shorten(why, 240, placeholder=' …')}")
 
 
 @app.command()

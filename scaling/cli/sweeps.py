@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling.cli.app import Overrides, Runs, app, leave, show
+from scaling.cli.app import Coordinator, Distributed, Overrides, Processes, ProcessId, Runs, app, leave, show, stop_signal
 from scaling.cli.sources import fit_path, print_comparison
 from scaling.errors import Exit, ScalingError
 
@@ -57,25 +57,32 @@ def work(
     role: Annotated[str, typer.Option(help="fit or holdout")] = "fit",
     cores: Annotated[str, typer.Option(help="CPU cores to keep to, such as 0,1")] = "",
     launcher: Annotated[int | None, typer.Option(help="stop when this parent process is gone")] = None,
+    distributed: Distributed = False,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process_id: ProcessId = None,
 ) -> None:
     """Claim and train the free cells of a planned sweep, one after another in this process."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})  # before jax makes its threads
+    stop = stop_signal(launcher, distributed, coordinator, processes, process_id)
     from scaling.sweeps.worker import work
 
-    leave(work(path, role, launcher))
+    leave(work(path, role, stop))
 
 
 @app.command()
 def status(path: SweepPath) -> None:
     """Show how far a sweep is."""
-    from scaling.sweeps.status import failures, read_status, status_table, summary
+    from scaling.sweeps.status import failures, read_status, status_table, summary, warnings
 
     cells = read_status(path)
     show(status_table(cells))
     show(summary(cells), style="bold")
     for line in failures(path, cells):
         show(line, style="red")
+    for line in warnings(cells):
+        show(line, style="yellow")
 
 
 def _forecast(path: Path) -> None:

@@ -1,10 +1,8 @@
 """Causal self-attention, with or without a memory of earlier tokens.
 
-Shape suffixes: B batch, L sequence, M memory (keys), D model width, H query heads, G key-value heads, R query heads of each
-key-value head, K head width.
+Shape suffixes: B batch, L sequence, M memory (keys), D model width, H query heads, G key-value heads, K head width.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -12,6 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from scaling.config import ModelConfig
+from scaling.models.execution import ONE_DEVICE, Execution
+from scaling.models.kernels import attend, causal_attention
 from scaling.models.layers import linear, norm
 
 Array = jax.Array
@@ -38,13 +38,16 @@ class Attention(nnx.Module):
             self.query_norm = norm(config, config.head_width, rngs)
             self.key_norm = norm(config, config.head_width, rngs)
 
-    def __call__(self, x_BxLxD: Array, start: int | Array = 0, memory: Memory | None = None) -> tuple[Array, Memory]:
+    def __call__(
+        self, x_BxLxD: Array, start: int | Array = 0, memory: Memory | None = None, execution: Execution = ONE_DEVICE
+    ) -> tuple[Array, Memory]:
         """What attention adds to the residual stream.
 
         Args:
             x_BxLxD: the normalised residual stream of the tokens from position `start` on.
             start: the position of the first of them.
             memory: keys and values of the positions before `start`; None where that is 0.
+            execution: how it is computed where there is no memory.
 
         Returns:
             the addition [B, L, D], and the memory with these tokens in it.
@@ -60,47 +63,15 @@ class Attention(nnx.Module):
             q_BxLxHxK, k_BxMxGxK = (
                 rotate(each, position_L, config.rotary_width, config.rotary_base) for each in (q_BxLxHxK, k_BxMxGxK)
             )
-        if memory is not None:
+        scale = config.rules.attention_scale if config.attention_scale is None else config.attention_scale
+        cap = config.attention_cap
+        if memory is None:
+            out_BxLxHxK = causal_attention(q_BxLxHxK, k_BxMxGxK, v_BxMxGxK, scale=scale, cap=cap, execution=execution)
+        else:
             k_BxMxGxK = jax.lax.dynamic_update_slice_in_dim(memory.k_BxMxGxK, k_BxMxGxK, start, axis=1)
             v_BxMxGxK = jax.lax.dynamic_update_slice_in_dim(memory.v_BxMxGxK, v_BxMxGxK, start, axis=1)
-        out_BxLxHxK = attend(
-            q_BxLxHxK, k_BxMxGxK, v_BxMxGxK, position_L, scale=config.attention_scale, cap=config.attention_cap
-        )
+            out_BxLxHxK = attend(q_BxLxHxK, k_BxMxGxK, v_BxMxGxK, position_L, scale=scale, cap=cap)
         return self.output(out_BxLxHxK.reshape(batch, length, -1)), Memory(k_BxMxGxK, v_BxMxGxK)
-
-
-def attend(
-    q_BxLxHxK: Array,
-    k_BxMxGxK: Array,
-    v_BxMxGxK: Array,
-    position_L: Array,
-    *,
-    scale: float | None = None,
-    cap: float | None = None,
-) -> Array:
-    """softmax(scale q k^T) v over the keys up to each query's position, softmax in float32; [B, L, H, K].
-
-    Args:
-        q_BxLxHxK, k_BxMxGxK, v_BxMxGxK: queries, and keys and values of the positions 0 .. M - 1.
-        position_L: the position of each query.
-        scale: 1 / sqrt(K) where None.
-        cap: scores become cap tanh(scores / cap).
-    """
-    batch, length, heads, width = q_BxLxHxK.shape
-    groups = k_BxMxGxK.shape[2]
-    scale = 1.0 / math.sqrt(width) if scale is None else scale
-    q_BxLxGxRxK = (q_BxLxHxK * scale).reshape(batch, length, groups, heads // groups, width)
-    scores_BxGxRxLxM = jnp.einsum("blgrk,bmgk->bgrlm", q_BxLxGxRxK, k_BxMxGxK, preferred_element_type=jnp.float32)
-    scores_BxGxRxLxM = soft_cap(scores_BxGxRxLxM, cap)
-    visible_LxM = jnp.arange(k_BxMxGxK.shape[1])[None] <= position_L[:, None]
-    scores_BxGxRxLxM = jnp.where(visible_LxM[None, None, None], scores_BxGxRxLxM, -1e30)
-    weights_BxGxRxLxM = jax.nn.softmax(scores_BxGxRxLxM, axis=-1).astype(v_BxMxGxK.dtype)
-    return jnp.einsum("bgrlm,bmgk->blgrk", weights_BxGxRxLxM, v_BxMxGxK).reshape(batch, length, heads, width)
-
-
-def soft_cap(x: Array, cap: float | None) -> Array:
-    """cap tanh(x / cap): x where it is small, never beyond the cap (Gemma 2, arXiv 2408.00118, section 2)."""
-    return x if cap is None else cap * jnp.tanh(x / cap)
 
 
 def rotate(x_BxLxHxK: Array, position_L: Array, width: int, base: float) -> Array:

@@ -17,8 +17,8 @@ def linear(config: ModelConfig, inputs: int, outputs: int, rngs: nnx.Rngs, *, re
 
 
 def initial_scale(config: ModelConfig, inputs: int, *, residual: bool) -> float:
-    """Variance 1 / inputs; projections back to the residual stream divided by sqrt(2 layers) (GPT-2, section 2.3)."""
-    return inputs**-0.5 / (math.sqrt(2 * config.layers) if residual else 1.0)
+    """Standard deviation of a hidden matrix: fan-in^-1/2, and smaller where it ends a branch, as the parametrization says."""
+    return inputs**-0.5 / (math.sqrt(2 * config.rules.residual_layers) if residual else 1.0)
 
 
 def norm(config: ModelConfig, width: int, rngs: nnx.Rngs) -> nnx.RMSNorm | nnx.LayerNorm:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from scaling.config import ModelConfig
+from scaling.models.execution import ONE_DEVICE, Execution
 from scaling.models.layers import linear
 from scaling.models.shapes import GATED
 
@@ -40,9 +41,9 @@ class MLP(nnx.Module):
         self.up = linear(config, config.width, config.mlp_width, rngs)
         self.down = linear(config, config.mlp_width, config.width, rngs, residual=True)
 
-    def __call__(self, x_BxLxD: Array) -> tuple[Array, Array]:
-        """What the MLP adds to the residual stream, same shape, and 0: there is no load to balance."""
+    def __call__(self, x_BxLxD: Array, execution: Execution = ONE_DEVICE) -> tuple[Array, None]:
+        """What the MLP adds to the residual stream, same shape; None: there is no load to balance."""
         up_BxLxF = self.up(x_BxLxD)
         gated = hasattr(self, "gate")
         hidden_BxLxF = self.activation(self.gate(x_BxLxD)) * up_BxLxF if gated else self.activation(up_BxLxF)
-        return self.down(hidden_BxLxF), jnp.zeros(())
+        return self.down(hidden_BxLxF), None

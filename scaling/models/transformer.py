@@ -3,18 +3,19 @@
 Shape suffixes: B batch, L sequence, D model width, V vocabulary.
 """
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from scaling.config import ModelConfig
-from scaling.models.attention import Attention, Memory, soft_cap
+from scaling.models.attention import Attention, Memory
+from scaling.models.execution import ONE_DEVICE, Execution
+from scaling.models.kernels import soft_cap
 from scaling.models.layers import norm, normal
 from scaling.models.mlp import MLP
-from scaling.models.moe import MixtureOfExperts
+from scaling.models.moe import Load, MixtureOfExperts
 
 Array = jax.Array
 
@@ -46,13 +47,25 @@ class Transformer(nnx.Module):
         """Logits, float32 [B, L, V]: position l predicts token l + 1."""
         return self.logits(self.hidden(tokens_BxL)[0])
 
-    def hidden(self, tokens_BxL: Array) -> tuple[Array, Array]:
-        """The normalised residual stream after the last block [B, L, D], and the mean load-balancing term of the blocks."""
-        x_BxLxD, balances = self._embed(tokens_BxL, 0), []
-        for block in self.blocks:
-            x_BxLxD, _, balance = block(x_BxLxD)
-            balances.append(balance)
-        return self._finish(x_BxLxD), jnp.stack(balances).mean()
+    def hidden(self, tokens_BxL: Array, execution: Execution = ONE_DEVICE) -> tuple[Array, Load | None]:
+        """What the head reads [B, L, D] (the normalised residual stream), and the load of the experts of each block, if any."""
+        graph, parameters = nnx.graphdef(self.blocks[0]), [nnx.state(block) for block in self.blocks]
+
+        def block(x_BxLxD: Array, parameters: nnx.State) -> tuple[Array, Load | None]:
+            x_BxLxD, _, load = nnx.merge(graph, parameters)(execution.constrain(x_BxLxD), execution=execution)
+            return x_BxLxD, load
+
+        block = execution.rematerialised(block)
+        x_BxLxD = self._embed(tokens_BxL, 0)
+        if execution.scan_layers:
+            x_BxLxD, loads = jax.lax.scan(block, x_BxLxD, _stack(parameters))
+        else:
+            each = []
+            for of_block in parameters:
+                x_BxLxD, load = block(x_BxLxD, of_block)
+                each.append(load)
+            loads = _stack(each)
+        return execution.constrain(self._finish(x_BxLxD)), loads
 
     def logits(self, x_BxLxD: Array) -> Array:
         """Logits, float32 [B, L, V], of what `hidden` returns."""
@@ -77,14 +90,15 @@ class Transformer(nnx.Module):
     def _embed(self, tokens_BxL: Array, start: int | Array) -> Array:
         x_BxLxD = self.embedding(tokens_BxL)
         if self.config.embedding_scale:
-            x_BxLxD *= math.sqrt(self.config.width)
+            x_BxLxD *= self.config.rules.embedding_multiplier
         if hasattr(self, "positions"):
             length = tokens_BxL.shape[1]
             x_BxLxD += jax.lax.dynamic_slice_in_dim(self.positions.embedding[...], start, length)[None]
         return x_BxLxD.astype(self.dtype)
 
     def _finish(self, x_BxLxD: Array) -> Array:
-        return self.norm(x_BxLxD) if hasattr(self, "norm") else x_BxLxD
+        x_BxLxD = self.norm(x_BxLxD) if hasattr(self, "norm") else x_BxLxD
+        return x_BxLxD * self.config.rules.output_multiplier
 
 
 class Block(nnx.Module):
@@ -92,6 +106,7 @@ class Block(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.placement, self.parallel = config.norm_placement, config.parallel_blocks
+        self.multiplier = config.rules.residual_multiplier
         self.attention_norm = norm(config, config.width, rngs)
         self.attention = Attention(config, rngs=rngs)
         self.mlp_norm = norm(config, config.width, rngs)
@@ -100,12 +115,14 @@ class Block(nnx.Module):
             self.attention_post_norm = norm(config, config.width, rngs)
             self.mlp_post_norm = norm(config, config.width, rngs)
 
-    def __call__(self, x_BxLxD: Array, start: int | Array = 0, memory: Memory | None = None) -> tuple[Array, Memory, Array]:
-        """The residual stream after this block, the memory of its attention, and the load-balancing term of its experts."""
-        added_BxLxD, memory = self.attention(self._read("attention", x_BxLxD), start, memory)
+    def __call__(
+        self, x_BxLxD: Array, start: int | Array = 0, memory: Memory | None = None, execution: Execution = ONE_DEVICE
+    ) -> tuple[Array, Memory, Load | None]:
+        """The residual stream after this block, the memory of its attention, and the load of its experts, if any."""
+        added_BxLxD, memory = self.attention(self._read("attention", x_BxLxD), start, memory, execution)
         y_BxLxD = self._add("attention", x_BxLxD, added_BxLxD)
-        added_BxLxD, balance = self.mlp(self._read("mlp", x_BxLxD if self.parallel else y_BxLxD))
-        return self._add("mlp", y_BxLxD, added_BxLxD), memory, balance
+        added_BxLxD, load = self.mlp(self._read("mlp", x_BxLxD if self.parallel else y_BxLxD), execution)
+        return self._add("mlp", y_BxLxD, added_BxLxD), memory, load
 
     def _read(self, branch: str, x_BxLxD: Array) -> Array:
         return x_BxLxD if self.placement == "after" else getattr(self, f"{branch}_norm")(x_BxLxD)
@@ -113,5 +130,9 @@ class Block(nnx.Module):
     def _add(self, branch: str, x_BxLxD: Array, added_BxLxD: Array) -> Array:
         if self.placement == "both":
             added_BxLxD = getattr(self, f"{branch}_post_norm")(added_BxLxD)
-        x_BxLxD += added_BxLxD
+        x_BxLxD += added_BxLxD * self.multiplier
         return getattr(self, f"{branch}_norm")(x_BxLxD) if self.placement == "after" else x_BxLxD
+
+
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

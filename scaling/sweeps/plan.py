@@ -4,6 +4,7 @@ Axes are `path: [values]`; their product is the grid. Three axes are more than a
 `model`   mappings of model fields, names of presets, or numbers of parameters for the ladder;
 `rung`    mappings of whole sections, for what goes with a size: `{model: {width: 64}, optimizer: {learning_rate: 3e-3}}`;
 `budget`  FLOPs: stands for the `training.tokens` that spend them.
+A cell of `cells` or `holdouts` names one value of each axis it needs: `{model: 1M, training.tokens: 20M}`.
 """
 
 import itertools
@@ -25,11 +26,12 @@ from scaling.specification import Specification, specify
 
 
 class SweepConfig(Section):
-    """A sweep file: a base run, the axes that vary it, and runs that are kept out of the fit to be forecast."""
+    """A sweep file: a base run, the axes that vary it, cells beside their grid, and runs kept out of the fit to be forecast."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     base: dict[str, Any]
-    axes: dict[str, list[Any]]
+    axes: dict[str, list[Any]] = Field(default_factory=dict)
+    cells: list[dict[str, Any]] = Field(default_factory=list)
     holdouts: list[dict[str, Any]] = Field(default_factory=list)
 
 
@@ -87,10 +89,10 @@ def make_plan(sweep: SweepConfig) -> Plan:
             datasets[key] = prepare(config.data, config.execution.data_directory)
         return Cell(role, labels, specify(config, datasets[key]))
 
-    fitted = [cell("fit", labels) for labels in _grid(sweep.axes)]
+    fitted = [cell("fit", labels) for labels in (*_grid(sweep.axes), *sweep.cells)]
     held_out = [cell("holdout", labels) for labels in sweep.holdouts]
     if not fitted:
-        raise ScalingError(f"the sweep {sweep.name} yields no cells: every axis needs at least one value")
+        raise ScalingError(f"the sweep {sweep.name} yields no cells: it needs `cells`, or `axes` with a value each")
     ids: dict[str, dict[str, Any]] = {}
     for each in [*fitted, *held_out]:
         other = ids.setdefault(each.specification.run_id, each.labels)

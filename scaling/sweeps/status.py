@@ -120,6 +120,11 @@ def failures(sweep: Path, cells: list[CellStatus]) -> list[str]:
     ]
 
 
+def warnings(cells: list[CellStatus]) -> list[str]:
+    """A line for each run that met something its user should know of, though it goes on."""
+    return [f"{each.cell['run_id']} ({each.name}): {each.status['warning']}" for each in cells if each.status.get("warning")]
+
+
 def format_seconds(seconds: float) -> str:
     """`45s`, `3m20s`, `2h05m`."""
     whole = round(seconds)

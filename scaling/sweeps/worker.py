@@ -9,18 +9,20 @@ from scaling.data.prepare import prepare
 from scaling.errors import Exit, ScalingError
 from scaling.record import TERMINAL, RunDirectory, read_json
 from scaling.specification import specify
-from scaling.training.attempt import StopSignal, attempt, output_to
+from scaling.stopping import Stop
+from scaling.training import processes
+from scaling.training.attempt import attempt, output_to
 
 POLL_SECONDS = 1.0
 
 
-def work(sweep: Path, role: str, launcher: int | None) -> Exit:
+def work(sweep: Path, role: str, stop: Stop) -> Exit:
     """Train the cells of `role` in the plan of `sweep` until each has ended, waiting for those that other workers hold.
 
     Args:
         sweep: the sweep's directory.
         role: `fit` or `holdout`.
-        launcher: process whose child this worker is and whose death stops it; None for a worker on its own.
+        stop: asked between steps and runs whether to save and go.
 
     Returns:
         `Exit.SAVED` where a signal stopped it, else `Exit.DONE`: how each run ended is in its own status.
@@ -28,15 +30,15 @@ def work(sweep: Path, role: str, launcher: int | None) -> Exit:
     plan = read_json(sweep / "plan.json")
     if plan is None:
         raise ScalingError(f"{sweep} holds no plan.json: start it with `scaling sweep CONFIG`")
-    should_stop = StopSignal(launcher)
     left = [cell for cell in plan["cells"] if cell["role"] == role]
     while left:
         ended = []
         for cell in left:
             path = sweep / cell["run_id"]
-            if RunDirectory(path).status["state"] in TERMINAL or _train(path, cell["config"], should_stop) is not None:
+            has_ended = processes.decide(lambda path=path: RunDirectory(path).status["state"] in TERMINAL)  # type: ignore[misc]
+            if has_ended or _train(path, cell["config"], stop) is not None:
                 ended.append(cell)
-            if should_stop():
+            if stop():
                 return Exit.SAVED
         left = [cell for cell in left if cell not in ended]
         if left and not ended:
@@ -44,8 +46,8 @@ def work(sweep: Path, role: str, launcher: int | None) -> Exit:
     return Exit.DONE
 
 
-def _train(path: Path, config_fields: dict, should_stop: StopSignal) -> Exit | None:
+def _train(path: Path, config_fields: dict, stop: Stop) -> Exit | None:
     with output_to(path / "log.txt"):
         config = build(RunConfig, config_fields)
         dataset = prepare(config.data, config.execution.data_directory)
-        return attempt(path, specify(config, dataset), dataset, should_stop)
+        return attempt(path, specify(config, dataset), dataset, stop)

@@ -2,11 +2,10 @@
 
 import os
 import platform
-import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -15,56 +14,55 @@ from typing import Any
 import jax
 
 from scaling.data.prepare import Dataset
-from scaling.errors import Exit, ScalingError
-from scaling.lease import claim
-from scaling.record import RunDirectory, now, write_json
+from scaling.errors import Exit, RecordError, ScalingError
+from scaling.lease import Lease, claim
+from scaling.record import FollowedRun, RunDirectory, now, write_json
 from scaling.specification import Specification
+from scaling.stopping import Stop
+from scaling.training import processes
+from scaling.training.checkpoints import SaveError
 from scaling.training.loop import train
 
 
-class StopSignal:
-    """Whether this process was asked to save and go: by SIGTERM, SIGINT, or the death of its `launcher` where it has one."""
-
-    def __init__(self, launcher: int | None = None) -> None:
-        self._asked, self._launcher = False, launcher
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._handle)
-
-    def __call__(self) -> bool:
-        """Whether to stop."""
-        return self._asked or self._launcher not in (None, os.getppid())
-
-    def _handle(self, number: int, _frame: Any) -> None:
-        if self._asked and number == signal.SIGINT:  # the second Ctrl-C: now
-            os._exit(Exit.SAVED)
-        self._asked = True
-
-
-def attempt(path: Path, specification: Specification, dataset: Dataset, should_stop: Callable[[], bool]) -> Exit | None:
+def attempt(path: Path, specification: Specification, dataset: Dataset, stop: Stop) -> Exit | None:
     """Train the run in `path` as far as it goes; None where another living worker has it.
 
     Every way to end leaves a status: done, diverged, saved, or failed with a one-line reason (its traceback goes to the log).
+    Where not even that can be written, the reason goes to stderr.
     """
-    directory = RunDirectory(path)
-    lease = claim(path, on_loss=lambda: os._exit(Exit.SAVED))
-    if lease is None:
-        return None
-    try:
-        state = directory.status["state"]
-        if state in ("done", "diverged"):
-            return Exit.DONE if state == "done" else Exit.DIVERGED
-        directory.create(specification.record())
-        _keep_compiled_programs(Path(specification.config.execution.cache_directory) / "jax")
-        write_json(path / "environment.json", _environment(specification, lease.attempt))
-        return train(directory, specification, dataset, lease.attempt, should_stop)
-    except Exception as error:
-        code, reason = _classify(error)
-        if code is not Exit.USAGE:  # a user's mistake is its one line; anything else leaves its trace in the log
-            traceback.print_exc()
-        directory.update_status(state="failed", attempt=lease.attempt, reason=reason)
-        return code
-    finally:
-        lease.release()
+    directory = RunDirectory(path) if processes.is_first() else FollowedRun(path)
+    lease: Lease | None = None
+
+    def claimed() -> int:
+        nonlocal lease
+        lease = claim(path, on_loss=lambda: os._exit(Exit.SAVED))
+        return lease.attempt if lease else 0
+
+    with stop.deferred():
+        number = processes.decide(claimed)
+        if not number:
+            return None
+        try:
+            state = directory.status["state"]
+            if state in ("done", "diverged"):
+                return Exit.DONE if state == "done" else Exit.DIVERGED
+            directory.create(specification.record())
+            _keep_compiled_programs(Path(specification.config.execution.cache_directory) / "jax")
+            if processes.is_first():
+                write_json(path / "environment.json", _environment(specification, number))
+            return train(directory, specification, dataset, number, stop)
+        except Exception as error:
+            code, reason = _classify(error)
+            if code is not Exit.USAGE:  # a user's mistake is its one line; anything else leaves its trace in the log
+                traceback.print_exc()
+            try:
+                directory.update_status(state="failed", attempt=number, reason=reason)
+            except RecordError as unwritten:
+                print(f"error: {reason}; {unwritten}", file=sys.stderr)
+            return code
+        finally:
+            if lease:
+                lease.release()
 
 
 @contextmanager
@@ -96,6 +94,8 @@ def _keep_compiled_programs(cache: Path) -> None:
 
 def _classify(error: Exception) -> tuple[Exit, str]:
     first_line = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, (RecordError, SaveError)):
+        return Exit.FAILED, first_line
     if isinstance(error, ScalingError):
         return Exit.USAGE, first_line
     exhausted = "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()  # the CPU client says the latter

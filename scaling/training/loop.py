@@ -1,6 +1,7 @@
 """Train one run to its end, from wherever its record says it stands."""
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,10 +16,19 @@ from scaling.data.prepare import Dataset
 from scaling.errors import Exit
 from scaling.record import RunDirectory
 from scaling.specification import Specification
+from scaling.training import processes
 from scaling.training.checkpoints import Checkpoints
 from scaling.training.mirror import Mirror
 from scaling.training.optimizer import hyperparameters
 from scaling.training.program import Metrics, Program, State, make_program
+
+
+class _Diverged(Exception):
+    """A step whose loss, gradient or state was not finite; the text names it."""
+
+    def __init__(self, what: str, step: int):
+        super().__init__(f"the {what} was not finite at step {step}")
+        self.step = step
 
 
 @dataclass
@@ -26,9 +36,8 @@ class _Row:
     """A logged step whose numbers may still be on the way from the device."""
 
     step: int
-    metrics: Metrics
-    losses: list[jax.Array]
-    """Training losses of every step since the row before, this one's last."""
+    metrics: list[Metrics]
+    """Of every step since the row before, this one's last."""
     evaluation: Callable[[], float] | None
     started: float = field(default_factory=time.perf_counter)
 
@@ -40,6 +49,9 @@ def train(
 
     Returns:
         `Exit.DONE`, `Exit.DIVERGED`, or `Exit.SAVED` with the state kept.
+
+    Raises:
+        RecordError, SaveError: the record or the state could not be written; the newest checkpoint is still there.
     """
     return _Training(directory, specification, dataset, attempt).run(should_stop)
 
@@ -49,8 +61,10 @@ class _Training:
         self.directory, self.specification, self.attempt = directory, specification, attempt
         config, facts = specification.config, specification.facts
         self.config, self.steps = config, config.steps
-        length = config.data.sequence_length
-        self.program: Program = make_program(config.model, facts["vocabulary"], length, config.execution.mesh)
+        length, rule = config.data.sequence_length, config.training.skip_spikes
+        self.program: Program = make_program(
+            config.model, facts["vocabulary"], length, config.execution.program, config.optimizer.structure, rule
+        )
         self.batches = Batches(dataset.train, length, config.batch_size, config.seed)
         self.validation = dataset.held_out
         self.hyper = hyperparameters(config)
@@ -62,107 +76,156 @@ class _Training:
 
     def run(self, should_stop: Callable[[], bool]) -> Exit:
         state, start = self._begin()
-        self.directory.update_status(
-            state="running", step=start, steps=self.steps, attempt=self.attempt, reason=None, tokens_per_second=None
-        )
         self.begun = self.saved = self.row_time = time.perf_counter()
-        self.mirror = Mirror(self.directory, start)
-        waiting: _Row | None = None
-        losses: list[jax.Array] = []
+        self.mirror = Mirror(self.directory, start) if processes.is_first() else None
         try:
-            for step in range(start, self.steps):
-                tokens_BxL1 = jax.device_put(self.batches.at(step), self.program.batch_sharding)
-                state, metrics = self.program.step(state, tokens_BxL1, self.hyper)
-                losses.append(metrics.loss)
-                done = step + 1
-                if waiting is not None and not self._write(waiting):  # the device is busy with this step meanwhile
-                    return Exit.DIVERGED
-                waiting = None
-                stop = should_stop() and done < self.steps
-                if self._is_logged(done):
-                    evaluation = self._start_evaluation(state) if done in self.evaluate_after else None
-                    waiting = _Row(done, metrics, losses, evaluation)
-                    losses = []
-                if stop or done == self.steps or self._wants_checkpoint(done):
-                    if waiting is not None and not self._write(waiting):  # a saved state has its rows behind it
-                        return Exit.DIVERGED
-                    waiting = None
-                    self.checkpoints.save(done, state)
-                    self.saved = time.perf_counter()
-                if stop:
-                    self.checkpoints.wait()
-                    self._finish("saved", done, reason=f"stopped by a signal at step {done}")
-                    return Exit.SAVED
+            return self._steps(state, start, should_stop)
+        except _Diverged as error:
             self.checkpoints.wait()
-            self._finish("done", self.steps)
-            return Exit.DONE
+            newest = self.checkpoints.newest
+            kept = "there is no checkpoint" if newest is None else f"the last good checkpoint is of step {newest}"
+            self._finish("diverged", error.step, reason=f"{error}; {kept}")
+            return Exit.DIVERGED
         finally:
-            self.mirror.close()
+            if self.mirror:
+                self.mirror.close()
             self.checkpoints.close()
 
     def _begin(self) -> tuple[State, int]:
-        """The newest saved state with the curve cut back to it, or a fresh one with an empty curve."""
-        restored = self.checkpoints.restore(self.program.abstract_state)
+        """The newest whole saved state with the curve cut back to it, or a fresh one with an empty curve."""
+        restored, damaged = self.checkpoints.restore(self.program.abstract_state)
         if restored is None:
             state, step = self.program.initialise(self.hyper, jnp.uint32(self.config.seed)), 0
         else:
-            step, state = restored
+            state, step = restored.state, restored.step
+        changes: dict[str, Any] = {}
+        if damaged:
+            found = "; ".join(f"the checkpoint of step {number} is damaged: {damage}" for number, damage in damaged.items())
+            changes["warning"] = f"{found}; went on from step {step}" if step else f"{found}; began anew"
+            print(f"warning: {changes['warning']}", file=sys.stderr)
         self.directory.truncate(step)
+        self._update(
+            state="running", step=step, steps=self.steps, attempt=self.attempt, reason=None, tokens_per_second=None, **changes
+        )
         return state, step
+
+    def _steps(self, state: State, start: int, should_stop: Callable[[], bool]) -> Exit:
+        waiting: _Row | None = None
+        metrics: list[Metrics] = []
+        for step in range(start, self.steps):
+            state, latest = self.program.step(state, self._batch(step), self.hyper)
+            metrics.append(latest)
+            done = step + 1
+            if waiting is not None:  # the device is busy with this step meanwhile
+                self._write(waiting)
+                waiting = None
+            stop = should_stop() and done < self.steps
+            if self._is_logged(done):
+                evaluation = self._start_evaluation(state) if done in self.evaluate_after else None
+                waiting, metrics = _Row(done, metrics, evaluation), []
+            if stop or done == self.steps or self._wants_checkpoint(done):
+                if waiting is not None:  # a saved state has its rows behind it
+                    self._write(waiting)
+                    waiting = None
+                _check_finite(metrics, done)
+                if not _is_finite((state.parameters, state.optimizer)):
+                    raise _Diverged("state", done)
+                self.checkpoints.save(done, state)
+                self.saved = time.perf_counter()
+            if stop:
+                self.checkpoints.wait()
+                self._finish("saved", done, reason=f"stopped by a signal at step {done}")
+                return Exit.SAVED
+        self.checkpoints.wait()
+        self._finish("done", self.steps)
+        return Exit.DONE
 
     def _is_logged(self, done: int) -> bool:
         return done % self.config.execution.log_every == 0 or done in self.evaluate_after or done == self.steps
 
     def _wants_checkpoint(self, done: int) -> bool:
-        return time.perf_counter() - self.saved > self.config.execution.checkpoint_every_seconds
+        if processes.several() and not self._is_logged(done):  # the clocks differ: the first process's counts, now and then
+            return False
+        return bool(processes.decide(lambda: time.perf_counter() - self.saved > self.config.execution.checkpoint_every_seconds))
+
+    def _batch(self, step: int) -> jax.Array:
+        shape = (self.config.batch_size, self.config.data.sequence_length + 1)
+        return processes.place(lambda start, stop: self.batches.rows(step, start, stop), shape, self.program.batch_sharding)
 
     def _start_evaluation(self, state: State) -> Callable[[], float]:
         """Dispatch the held-out loss of the present parameters; the returned function waits for it. Nats per token."""
-        window_WxL1, size = self.validation.window_WxL1, self.config.batch_size
+        window_WxL1, size = self.validation.window_WxL1, self.config.micro_batch
         sums = []
         for first in range(0, len(window_WxL1), size):
             rows = window_WxL1[first : first + size]
             padded_BxL1 = np.pad(rows, ((0, size - len(rows)), (0, 0)))
             weights_B = (np.arange(size) < len(rows)).astype(np.float32)
-            sums.append(self.program.evaluate(state.parameters, padded_BxL1, weights_B))
+            placed = (processes.place_array(each, self.program.batch_sharding) for each in (padded_BxL1, weights_B))
+            sums.append(self.program.evaluate(state.parameters, *placed))
         return lambda: float(np.sum([float(each) for each in sums], dtype=np.float64)) / self.validation.tokens
 
-    def _write(self, row: _Row) -> bool:
-        """Record a logged step; False where a loss was not finite, which ends the run as diverged."""
-        losses = np.array(jax.device_get(row.losses))
+    def _write(self, row: _Row) -> None:
+        """Record a logged step."""
+        _check_finite(row.metrics, row.step)
         loss = row.evaluation() if row.evaluation else None
-        if not np.isfinite(losses).all() or (loss is not None and not math.isfinite(loss)):
-            bad = row.step - len(losses) + 1 + int(np.argmin(np.isfinite(losses)))
-            self.checkpoints.wait()
-            self._finish("diverged", bad, reason=f"the loss was not finite at step {bad}")
-            return False
+        if loss is not None and not math.isfinite(loss):
+            raise _Diverged("held-out loss", row.step)
         elapsed, self.row_time = row.started - self.row_time, row.started
         tokens = row.step * self.config.training.batch_tokens
-        facts = self.specification.facts
+        metrics = row.metrics[-1]
         columns = {
             "step": row.step,
             "tokens": tokens,
-            "flops": facts["flops_per_token"] * tokens,
-            "train_loss": float(losses[-1]),
+            "flops": self.specification.facts["flops_per_token"] * tokens,
+            "train_loss": float(metrics.loss),
             "loss": loss,
             "bits_per_byte": None if loss is None else self.validation.bits_per_byte(loss),
-            "learning_rate": float(row.metrics.learning_rate),
-            "gradient_norm": float(row.metrics.gradient_norm),
+            "learning_rate": float(metrics.learning_rate),
+            "gradient_norm": float(metrics.gradient_norm),
+            **_noise_columns(metrics),
+            "skipped_updates": int(metrics.skipped_updates),
             "seconds": elapsed,
         }
         self.directory.append(columns)
-        self.mirror.write(columns)
-        changes: dict[str, Any] = {"step": row.step, "train_loss": columns["train_loss"], "seconds": self._seconds()}
+        if self.mirror:
+            self.mirror.write(columns)
+        changes: dict[str, Any] = {name: columns[name] for name in ("step", "train_loss", "skipped_updates")}
         if self.first_row is None:
             self.first_row = row
         else:  # the first interval holds the compilation
             trained = (row.step - self.first_row.step) * self.config.training.batch_tokens
             changes["tokens_per_second"] = trained / (row.started - self.first_row.started)
-        self.directory.update_status(**changes, **({} if loss is None else {"loss": loss}))
-        return True
+        self._update(**changes, seconds=self._seconds(), **({} if loss is None else {"loss": loss}))
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.begun
 
     def _finish(self, state: str, step: int, reason: str | None = None) -> None:
-        self.directory.update_status(state=state, step=step, reason=reason, seconds=self._seconds())
+        self._update(state=state, step=step, reason=reason, seconds=self._seconds())
+
+    def _update(self, **changes: Any) -> None:
+        self.directory.update_status(**changes, checkpoint=self.checkpoints.newest)
+
+
+def _noise_columns(metrics: Metrics) -> dict[str, float | None]:
+    noise = metrics.noise
+    return {
+        "gradient_noise_scale": None if metrics.noise_scale is None else float(metrics.noise_scale),
+        "gradient_squared_norm": None if noise is None else float(noise.squared_norm),
+        "gradient_covariance_trace": None if noise is None else float(noise.covariance_trace),
+    }
+
+
+@jax.jit
+def _is_finite(tree: Any) -> jax.Array:
+    """Whether a state may be kept: finite gradients can still drive parameters or moments out of range."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _check_finite(metrics: list[Metrics], last: int) -> None:
+    """Raise `_Diverged` for the first of the steps that end with `last` whose loss or gradient was not finite."""
+    numbers = jax.device_get([(each.loss, each.gradient_norm) for each in metrics])
+    for step, pair in enumerate(numbers, start=last - len(metrics) + 1):
+        for what, value in zip(("loss", "gradient"), pair, strict=True):
+            if not math.isfinite(value):
+                raise _Diverged(what, step)

@@ -7,15 +7,27 @@ import re
 from typing import Any
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from scaling.config import MeshConfig, ModelConfig
 from scaling.errors import ScalingError
+from scaling.models.execution import BATCH_AXES
 
-BATCH = PartitionSpec(("data", "fsdp"))
+AXES = (*BATCH_AXES, "tensor")
+"""Of the mesh, outermost first: devices that are near each other differ in the last ones."""
+
+BATCH = PartitionSpec(BATCH_AXES)
 """How the leading (batch) dimension of data is split."""
 
-MESH_AXES = {"width": "fsdp", "heads": "tensor", "mlp": "tensor", "vocabulary": "tensor", None: None}
+MESH_AXES = {
+    "width": "fsdp",
+    "heads": "tensor",
+    "mlp": "tensor",
+    "vocabulary": "tensor",
+    "experts": "expert",
+    None: None,
+}
 
 LOGICAL_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"embedding/embedding", ("vocabulary", "width")),
@@ -29,28 +41,44 @@ LOGICAL_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"blocks/\d+/mlp/down/kernel", ("mlp", "width")),
     (r"blocks/\d+/(attention/output|mlp/down)/bias", (None,)),
     (r"blocks/\d+/mlp/router/kernel", ("width", None)),
-    (r"blocks/\d+/mlp/experts/(gate|up)/kernel", (None, "width", "mlp")),
-    (r"blocks/\d+/mlp/experts/down/kernel", (None, "mlp", "width")),
+    (r"blocks/\d+/mlp/experts/(gate|up)/kernel", ("experts", "width", "mlp")),
+    (r"blocks/\d+/mlp/experts/down/kernel", ("experts", "mlp", "width")),
     (r"(blocks/\d+/(attention|mlp)_(post_)?)?norm/(scale|bias)", (None,)),
     (r"blocks/\d+/attention/(query|key)_norm/(scale|bias)", (None,)),
 )
 
 
 def make_mesh(config: MeshConfig) -> Mesh:
-    """The mesh over the first `config.devices` devices; a `ScalingError` where there are fewer."""
+    """The mesh over the first `config.devices` devices; over all of them where several processes share it.
+
+    Raises:
+        ScalingError: there are fewer devices, or processes whose devices the mesh leaves out, or slices of a TPU that
+            `replica` does not divide into.
+    """
     present = jax.devices()
+    processes, platform = jax.process_count(), present[0].platform
     if config.devices > len(present):
-        shape = f"data {config.data} x fsdp {config.fsdp} x tensor {config.tensor}"
         raise ScalingError(
-            f"execution.mesh {shape} needs {config.devices} devices, and this machine has {len(present)} "
-            f"({present[0].platform}); choose axes whose product is at most {len(present)}"
+            f"execution.mesh {config} needs {config.devices} devices, and there are {len(present)} "
+            f"({platform}); choose axes whose product is at most {len(present)}"
         )
-    return jax.make_mesh(
-        (config.data, config.fsdp, config.tensor),
-        ("data", "fsdp", "tensor"),
-        axis_types=(AxisType.Auto,) * 3,
-        devices=present[: config.devices],
-    )
+    if processes > 1 and config.devices < len(present):
+        raise ScalingError(
+            f"execution.mesh {config} takes {config.devices} of the {len(present)} devices of {processes} processes; "
+            f"choose axes whose product is {len(present)}"
+        )
+    devices = present[: config.devices]
+    shape = tuple(getattr(config, axis) for axis in AXES)
+    slices = len({device.slice_index for device in devices}) if platform == "tpu" else 1
+    if config.replica % slices:
+        raise ScalingError(f"execution.mesh.replica {config.replica} is not a multiple of the {slices} slices it lies between")
+    if slices > 1:
+        within = (config.replica // slices, *shape[1:])
+        between = (slices, *[1] * (len(shape) - 1))
+        array = mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True)
+    else:
+        array = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    return Mesh(array, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def check_divisible(config: MeshConfig, model: ModelConfig, vocabulary: int) -> None:
@@ -60,6 +88,7 @@ def check_divisible(config: MeshConfig, model: ModelConfig, vocabulary: int) -> 
         "model.heads": (model.heads, "tensor"),
         "model.kv_heads": (model.kv_heads, "tensor"),
         "model.mlp_width": (model.mlp_width, "tensor"),
+        "model.experts": (model.experts, "expert"),
         "the vocabulary": (vocabulary, "tensor"),
     }
     for name, (size, axis) in sizes.items():

@@ -1,18 +1,19 @@
 """A run's last saved model, to use it after training."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
 
-from scaling.config import MeshConfig, RunConfig, build
+from scaling.config import ProgramConfig, RunConfig, build
 from scaling.data.prepare import prepare
 from scaling.data.tokenizers import Tokenizer, make_tokenizer
 from scaling.errors import ScalingError
 from scaling.models.transformer import Transformer
 from scaling.record import RunDirectory
-from scaling.training.checkpoints import Checkpoints
+from scaling.training.checkpoints import restore
 from scaling.training.program import make_program
 
 
@@ -61,11 +62,13 @@ def load_trained(path: Path) -> Trained:
     config = build(RunConfig, record["config"])
     if not (path / "checkpoints").is_dir():
         raise ScalingError(f"{path} has no checkpoint yet; its run is {RunDirectory(path).status['state']}")
-    program = make_program(config.model, record["facts"]["vocabulary"], config.data.sequence_length, MeshConfig())
-    checkpoints = Checkpoints(path / "checkpoints")
-    restored = checkpoints.restore(program.abstract_state)
-    checkpoints.close()
+    facts, length = record["facts"], config.data.sequence_length
+    program = make_program(
+        config.model, facts["vocabulary"], length, ProgramConfig(), config.optimizer.structure, config.training.skip_spikes
+    )
+    restored, damaged = restore(path / "checkpoints", program.abstract_state)
+    for step, damage in damaged.items():
+        print(f"warning: the checkpoint of step {step} is damaged and not used: {damage}", file=sys.stderr)
     if restored is None:
         raise ScalingError(f"{path} has no whole checkpoint; its run is {RunDirectory(path).status['state']}")
-    step, state = restored
-    return Trained(config, record["facts"], step, state.parameters)
+    return Trained(config, facts, restored.step, restored.state.parameters)

@@ -36,17 +36,33 @@ GRIDS: dict[str, tuple[np.ndarray, ...]] = {
     "quantization": (N, D, np.array([3.0, 4, 5, 6])),
     "downstream-error": (LOSSES,),
     "downstream-accuracy": (np.linspace(0.5, 2.0, 12),),
+    **{name: (np.geomspace(1e4, 1e9, 40),) for name in ("m1", "m2", "m3", "m4", "bnsl0", "bnsl1", "bnsl2", "bnsl3")},
 }
 
 # Where nothing is published; chosen so that every term matters on the grid above.
 CHOSEN: dict[str, dict[str, float]] = {
     "over-training": {"E": 1.5, "a": 300.0, "b": 800.0, "eta": 0.16},
     "farseer": {
-        "a_1": -0.12, "b_1": 0.4, "alpha": 0.12, "a_2": 90.0, "b_2": -5.0, "beta": -0.1, "a_3": -0.02, "b_3": 0.1, "gamma": 0.17,
+        "a_1": -0.12, "b_1": 0.4, "alpha": 0.12,
+        "a_2": 90.0, "b_2": -5.0, "beta": -0.1,
+        "a_3": -0.02, "b_3": 0.1, "gamma": 0.17,
     },
     "multi-power": {"L_0": 2.5, "A": 0.6, "B": 450.0, "alpha": 0.45, "C": 2.0, "beta": 0.6, "gamma": 0.65},
     "timescale": {"k": 1.1, "alpha": 0.5},
     "vocabulary": {"E": 6.0, "A_1": 900.0, "A_2": 3000.0, "B": 20000.0, "alpha": 0.45, "alpha_v": 0.67},
+    "m1": {"B": 5.0, "c": 0.2},
+    "m2": {"E": 0.1, "B": 5.0, "c": 0.3},
+    "m3": {"B": 5.0, "c": 0.2, "S": 3e7},
+    "m4": {"E": 0.1, "A": 0.85, "X": 3e5, "c": 0.4, "alpha": 0.6},
+    "bnsl0": {"a": 0.1, "b": 5.0, "c0": 0.3},
+    "bnsl1": {"a": 0.1, "b": 5.0, "c0": 0.1, "c1": 0.4, "d1": 1e6, "f1": 0.3},
+    "bnsl2": {"a": 0.1, "b": 5.0, "c0": 0.1, "c1": 0.4, "d1": 3e5, "f1": 0.3, "c2": -0.3, "d2": 1e7, "f2": 0.4},
+    "bnsl3": {
+        "a": 0.1, "b": 5.0, "c0": 0.1,
+        "c1": 0.4, "d1": 2e5, "f1": 0.3,
+        "c2": -0.3, "d2": 5e6, "f2": 0.3,
+        "c3": 0.4, "d3": 1e8, "f3": 0.3,
+    },
     "downstream-error": {"epsilon": 0.85, "k": 2.2, "gamma": 0.7},
     "downstream-accuracy": {"a": 0.7, "b": 0.25, "k": 5.0, "L_0": 1.1},
 }  # fmt: skip

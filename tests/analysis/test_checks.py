@@ -226,6 +226,14 @@ def test_rounding_against_the_noise(fit: Fit, points: pd.DataFrame) -> None:
     assert "rounding" not in found(replace(fit, noise=replace(fit.noise, value=0.1)), points)
 
 
+def test_intervals_that_do_not_hold_the_larger_runs(fit: Fit, points: pd.DataFrame) -> None:
+    """A law that bends: losses fall by another 2 % per factor e of compute above a hundredth of the largest."""
+    beyond = np.log(np.maximum(1.0, points["flops"] / (points["flops"].max() / 100)))
+    bent = points.assign(loss=points["loss"] * np.exp(-0.02 * beyond**2))
+    assert "narrow_intervals" not in found(fit, points)
+    assert found(fitted(bent), bent)["narrow_intervals"].severity == "serious"
+
+
 def test_conventions_that_change_the_exponent(points: pd.DataFrame, fit: Fit) -> None:
     body = points["parameters"] - 8e6  # an embedding of most of the smallest model
     finding = found(fit, points.assign(non_embedding_parameters=body))["convention"]

@@ -37,25 +37,24 @@ def end(curve: pd.DataFrame) -> float:
 
 @pytest.mark.parametrize("noise", [1e-3, 1e-2])
 def test_ninety_percent_intervals_hold_the_end(noise: float) -> None:
-    """Of 20 simulations at least 15: fewer has a probability of 1 % at 0.9; the interval errs on the wide side."""
+    """Of 12 simulations at least 9: fewer has a probability of 3 % at 0.9; the interval errs on the wide side."""
     random = np.random.default_rng(0)
     inside = 0
-    for _ in range(20):
+    for _ in range(12):
         curve = simulated(random, noise)
         found = final_loss(first(curve, 0.5), curve["tokens"].max(), schedule="constant")
         inside += found.low < end(simulated(random, 0.0)) < found.high
-    assert inside >= 15
+    assert inside >= 9
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("schedule", ["constant_24000", "constant_72000"])
 def test_real_curves_at_a_constant_rate(size: str, schedule: str) -> None:
-    """From the first half to the end: within the interval, and within 0.2 % of a loss that still falls by ten times that."""
+    """From the first half to the end: within the interval, and four fifths of the fall to come foreseen."""
     curve = real(size, schedule)
     found = final_loss(first(curve, 0.5), curve["tokens"].max(), schedule="constant")
     assert found.low < end(curve) < found.high
-    assert found.loss == pytest.approx(end(curve), rel=2e-3)
-    assert found.now / end(curve) > 1.01
+    assert abs(found.loss - end(curve)) < 0.2 * (found.now - end(curve))
 
 
 @pytest.mark.parametrize("schedule", ["cosine_24000", "wsd_20000_24000"])

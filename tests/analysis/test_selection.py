@@ -28,7 +28,7 @@ def test_a_rollout_sees_nothing_beyond_its_cutoff() -> None:
     rolled = selection.roll_out(Candidate(LAWS["m2"]), logs, log_values, X, delta=1e-3, level=0.9)
     cutoff = rolled["cutoff"].min()
     first = rolled[rolled["cutoff"] == cutoff]
-    changed = np.where(X > cutoff, log_values + 1.0, log_values)
+    changed = np.where(cutoff < X, log_values + 1.0, log_values)
     again = selection.roll_out(Candidate(LAWS["m2"]), logs, changed, X, delta=1e-3, level=0.9)
     np.testing.assert_allclose(again[again["cutoff"] == cutoff]["error"], first["error"] + 1.0, atol=1e-9)
     assert (X[first["point"]] > cutoff).all()
@@ -99,10 +99,10 @@ def test_refusals_say_why() -> None:
         selection.select(points, laws("bnsl3"))
 
 
-def test_weights_are_the_inverse_of_squared_scores() -> None:
+def test_weights_are_the_inverse_of_scores_to_the_fourth() -> None:
     selected = selection.select(curve("m3", {"B": 50.0, "c": 0.25, "S": 3e7}, 0.01), laws("m1", "m2", "m3"))
     table = selected.table[selected.table["refused"] == ""]
-    inverse = table["score"] ** -2.0
+    inverse = table["score"] ** -4.0
     np.testing.assert_allclose(table["weight"], inverse / inverse.sum())
     assert [each.law.name for each, *_ in selected.members] == list(table["law"])
     assert table["weight"].is_monotonic_decreasing

@@ -1,5 +1,6 @@
 """The installed command on a small corpus of real text, in a directory of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -43,6 +44,17 @@ class Lab:
         with self.output.open("ab") as log:
             return subprocess.Popen(self.command(*arguments), cwd=self.path, env=self.environment, stdout=log, stderr=log)
 
+    def status(self, runs: str = "runs") -> dict:
+        """Of the one run in a directory of runs."""
+        (status,) = (self.path / runs).glob("*/*/status.json")
+        return json.loads(status.read_text())
+
+    def rows(self, runs: str = "runs") -> list[dict]:
+        """The curve of the one run in a directory of runs, without wall time."""
+        (curve,) = (self.path / runs).glob("*/*/curve.jsonl")
+        rows = [json.loads(line) for line in curve.read_text().splitlines()]
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
     def __call__(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         done = subprocess.run(
             self.command(*arguments),
@@ -61,6 +73,12 @@ class Lab:
 def cache(tmp_path_factory):
     """Prepared data and compiled programs, shared by the session."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def make_lab(tmp_path_factory, cache):
+    """A working directory for more than one test."""
+    return lambda name: Lab(tmp_path_factory.mktemp(name), cache)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from scaling import lease as leases
+from scaling.errors import RecordError
 from scaling.lease import claim, current_attempt, is_held
 
 
@@ -73,3 +74,28 @@ def test_a_holder_is_told_when_its_run_was_taken_over(tmp_path, monkeypatch):
         time.sleep(0.01)
     assert lost == [True]
     assert current_attempt(tmp_path) == 2
+
+
+def test_a_holder_outlives_a_disk_that_cannot_be_written_for_a_while(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
+    refused = []
+
+    def refuse(path, content):
+        refused.append(path)
+        raise RecordError("cannot write")
+
+    lease = claim(tmp_path, on_loss=lambda: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "write_json", refuse)
+        deadline = time.monotonic() + 5
+        while len(refused) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    path = tmp_path / "leases" / "000001.json"
+    before = json.loads(path.read_text())["heartbeat"]
+    deadline = time.monotonic() + 5
+    while json.loads(path.read_text())["heartbeat"] == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(refused) >= 3
+    assert json.loads(path.read_text())["heartbeat"] > before
+    lease.release()
+    assert not is_held(tmp_path)

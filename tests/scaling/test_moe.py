@@ -9,7 +9,7 @@ from flax import nnx
 from scaling.config import ModelConfig, build
 from scaling.errors import ScalingError
 from scaling.models.mlp import activation
-from scaling.models.moe import MixtureOfExperts, balance, route
+from scaling.models.moe import MixtureOfExperts, balance, load, route
 
 
 def _mixture(**fields):
@@ -38,9 +38,9 @@ def test_it_is_the_gated_sum_of_the_chosen_experts(mlp, chosen):
 
 def test_the_load_balancing_term_is_one_where_the_load_is_equal_and_the_number_of_experts_where_one_has_it_all():
     equal = jnp.full((8, 4), 0.25)
-    assert float(balance(equal, jnp.arange(8)[:, None] % 4)) == pytest.approx(1.0)
+    assert float(balance(load(equal, jnp.arange(8)[:, None] % 4))) == pytest.approx(1.0)
     one = jnp.zeros((8, 4)).at[:, 2].set(1.0)
-    assert float(balance(one, route(one, 1)[1])) == pytest.approx(4.0)
+    assert float(balance(load(one, route(one, 1)[1]))) == pytest.approx(4.0)
 
 
 def test_the_router_learns_from_the_loss_and_from_the_balance():
@@ -50,7 +50,8 @@ def test_the_router_learns_from_the_loss_and_from_the_balance():
         for term in (0, 1):
 
             def squares(module, x=x, term=term):
-                return jnp.square(module(x)[term]).sum()
+                added, of_experts = module(x)
+                return jnp.square((added, balance(of_experts))[term]).sum()
 
             gradient = nnx.grad(squares)(mixture)
             assert float(jnp.abs(gradient["router"]["kernel"][...]).max()) > 1e-4

@@ -1,8 +1,11 @@
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from scaling.errors import ScalingError
+from scaling.errors import RecordError, ScalingError
 from scaling.record import RunDirectory, read_json, write_json
 
 
@@ -46,3 +49,38 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ScalingError, match=r"cannot write .*a\.json: File exists"):
         write_json(tmp_path / "file" / "a.json", {})
+
+
+@pytest.fixture
+def broken_disk(monkeypatch):
+    """(errno) -> from now on no new file can be written."""
+
+    def break_it(number):
+        def refuse(path, *_, **__):
+            path.touch()  # a full disk still makes the empty file
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(Path, "write_text", refuse)
+
+    return break_it
+
+
+def test_on_a_full_disk_the_status_is_written_over_its_own_block_and_nothing_is_left_behind(tmp_path, broken_disk):
+    directory = RunDirectory(tmp_path)
+    directory.update_status(state="running", step=3, reason="x" * 100)
+    broken_disk(errno.ENOSPC)
+    directory.update_status(state="failed", reason="full")
+    status = directory.status
+    assert (status["state"], status["step"], status["reason"]) == ("failed", 3, "full")
+    with pytest.raises(RecordError, match=r"cannot write .*run\.json: No space left on device"):
+        write_json(tmp_path / "run.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_on_a_read_only_disk_the_status_is_an_error(tmp_path, broken_disk):
+    directory = RunDirectory(tmp_path)
+    directory.update_status(state="running")
+    broken_disk(errno.EROFS)
+    with pytest.raises(RecordError, match=r"status\.json: Read-only file system"):
+        directory.update_status(state="failed")
+    assert directory.status["state"] == "running"

@@ -5,7 +5,8 @@ import pytest
 from flax import nnx
 
 from scaling.config import ModelConfig, build
-from scaling.models.attention import attend, rotate
+from scaling.models.attention import rotate
+from scaling.models.kernels import attend
 from scaling.models.transformer import Transformer
 
 FAMILIES = ["llama", "gpt1", "gpt2", "neox", "chinchilla", "gemma2", "qwen3"]

@@ -1,0 +1,136 @@
+"""Causal attention of whole sequences, by whichever kernel the platform has.
+
+Shape suffixes: B batch, L sequence, M keys, H query heads, G key-value heads, R query heads of each key-value head,
+K head width.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from scaling.config import ModelConfig
+from scaling.errors import ScalingError
+from scaling.models.execution import Execution
+
+Array = jax.Array
+
+MIN_BLOCK, MAX_BLOCKS = 32, 8
+"""Of `blocked`: the fewest queries of a block, and the most blocks (they are unrolled)."""
+
+SPLASH_BLOCK = 128
+"""Positions that the splash kernel takes at once: sequences are a multiple of it."""
+
+
+def choose_attention(name: str, model: ModelConfig, sequence_length: int, platform: str) -> str:
+    """The kernel that `execution.attention` stands for: `xla`, `cudnn` or `splash`.
+
+    Raises:
+        ScalingError: the platform (as jax names it) has no such kernel, or it cannot compute this model.
+    """
+    obstacles = {"splash": _splash_obstacle(model, sequence_length, platform), "cudnn": _cudnn_obstacle(model, platform)}
+    if name == "auto":
+        return next((kernel for kernel, obstacle in obstacles.items() if obstacle is None), "xla")
+    obstacle = obstacles.get(name)
+    if obstacle is not None:
+        raise ScalingError(f"execution.attention {name} needs {obstacle}; auto chooses what can be used")
+    return name
+
+
+def _splash_obstacle(model: ModelConfig, sequence_length: int, platform: str) -> str | None:
+    if platform != "tpu":
+        return f"a TPU, and the devices are {platform}"
+    if sequence_length % SPLASH_BLOCK:
+        return f"a data.sequence_length that is a multiple of {SPLASH_BLOCK}, not {sequence_length}"
+    return None
+
+
+def _cudnn_obstacle(model: ModelConfig, platform: str) -> str | None:
+    if platform not in ("gpu", "cuda"):
+        return f"an NVIDIA GPU, and the devices are {platform}"
+    if model.dtype != "bfloat16":
+        return f"model.dtype bfloat16, not {model.dtype}"
+    if model.attention_cap is not None:
+        return f"scores without a cap, and model.attention_cap is {model.attention_cap:g}"
+    if model.head_width % 8 or model.head_width > 128:
+        return f"a model.head_width that is a multiple of 8 up to 128, not {model.head_width}"
+    return None
+
+
+def causal_attention(
+    q_BxLxHxK: Array, k_BxLxGxK: Array, v_BxLxGxK: Array, *, scale: float, cap: float | None, execution: Execution
+) -> Array:
+    """softmax(scale q k^T) v over the keys up to each query's position; [B, L, H, K]. See `attend`."""
+    if execution.attention == "xla":
+        return blocked(q_BxLxHxK, k_BxLxGxK, v_BxLxGxK, scale=scale, cap=cap)
+    kernels: dict[str, Callable[[Array, Array, Array], Array]] = {
+        "splash": lambda q, k, v: splash(q, k, v, scale=scale, cap=cap),
+        "cudnn": lambda q, k, v: jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True, implementation="cudnn"),
+    }
+    heads = PartitionSpec(execution.batch_axes, None, "tensor", None)
+    kernel = execution.each_device(kernels[execution.attention], heads, heads, check_vma=False)  # kernels do not say it
+    return kernel(q_BxLxHxK, k_BxLxGxK, v_BxLxGxK)
+
+
+def attend(
+    q_BxLxHxK: Array,
+    k_BxMxGxK: Array,
+    v_BxMxGxK: Array,
+    position_L: Array,
+    *,
+    scale: float | None = None,
+    cap: float | None = None,
+) -> Array:
+    """softmax(scale q k^T) v over the keys up to each query's position, softmax in float32; [B, L, H, K].
+
+    Args:
+        q_BxLxHxK, k_BxMxGxK, v_BxMxGxK: queries, and keys and values of the positions 0 .. M - 1.
+        position_L: the position of each query.
+        scale: 1 / sqrt(K) where None.
+        cap: scores become cap tanh(scores / cap).
+    """
+    batch, length, heads, width = q_BxLxHxK.shape
+    groups = k_BxMxGxK.shape[2]
+    scale = 1.0 / math.sqrt(width) if scale is None else scale
+    q_BxLxGxRxK = (q_BxLxHxK * scale).reshape(batch, length, groups, heads // groups, width)
+    scores_BxGxRxLxM = jnp.einsum("blgrk,bmgk->bgrlm", q_BxLxGxRxK, k_BxMxGxK, preferred_element_type=jnp.float32)
+    scores_BxGxRxLxM = soft_cap(scores_BxGxRxLxM, cap)
+    visible_LxM = jnp.arange(k_BxMxGxK.shape[1])[None] <= position_L[:, None]
+    scores_BxGxRxLxM = jnp.where(visible_LxM[None, None, None], scores_BxGxRxLxM, -1e30)
+    weights_BxGxRxLxM = jax.nn.softmax(scores_BxGxRxLxM, axis=-1).astype(v_BxMxGxK.dtype)
+    return jnp.einsum("bgrlm,bmgk->blgrk", weights_BxGxRxLxM, v_BxMxGxK).reshape(batch, length, heads, width)
+
+
+def soft_cap(x: Array, cap: float | None) -> Array:
+    """cap tanh(x / cap): x where it is small, never beyond the cap (Gemma 2, arXiv 2408.00118, section 2)."""
+    return x if cap is None else cap * jnp.tanh(x / cap)
+
+
+def blocked(q_BxLxHxK: Array, k_BxLxGxK: Array, v_BxLxGxK: Array, *, scale: float, cap: float | None) -> Array:
+    """`attend`, a block of queries at a time with the keys up to its end: nearly half of the scores are never computed."""
+    length = q_BxLxHxK.shape[1]
+    counts = (count for count in range(2, MAX_BLOCKS + 1) if length % count == 0 and length // count >= MIN_BLOCK)
+    size = length // max(counts, default=1)
+    out_BxLxHxK = []
+    for start in range(0, length, size):
+        end = start + size
+        block = q_BxLxHxK[:, start:end], k_BxLxGxK[:, :end], v_BxLxGxK[:, :end], jnp.arange(start, end)
+        out_BxLxHxK.append(attend(*block, scale=scale, cap=cap))
+    return jnp.concatenate(out_BxLxHxK, axis=1)
+
+
+def splash(
+    q_BxLxHxK: Array, k_BxLxGxK: Array, v_BxLxGxK: Array, *, scale: float, cap: float | None, interpret: bool = False
+) -> Array:
+    """The Pallas kernel for TPU that computes only the blocks of scores which the mask leaves; `interpret` runs it anywhere."""
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
+
+    length, heads = q_BxLxHxK.shape[1:3]
+    mask = splash_attention_mask.MultiHeadMask([splash_attention_mask.CausalMask((length, length))] * heads)
+    kernel = splash_attention_kernel.make_splash_mha(
+        mask, head_shards=1, q_seq_shards=1, attn_logits_soft_cap=cap, interpret=interpret
+    )
+    by_head = (each.swapaxes(1, 2) for each in (q_BxLxHxK * scale, k_BxLxGxK, v_BxLxGxK))
+    return jax.vmap(kernel)(*by_head).swapaxes(1, 2)
