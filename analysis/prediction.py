@@ -24,16 +24,19 @@ def predict(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
     """The law's target at each row of a table that has the columns the law was fitted on.
 
     Returns:
-        The index of `table`, with `value`, `low` and `high` at the level of the fit, and `extrapolation`, the size of the
-        row over that of the largest fitted point.
+        The index of `table`, with `value`, `low` and `high` at the level of the fit, `statistical_low` and `statistical_high`
+        of the interval without the law's own error, and `extrapolation`, the size of the row over that of the largest fitted
+        point.
 
     Raises:
         AnalysisError: an absent column, or a value that is not positive.
     """
     values = columns(fit, table)
-    draws = log_draws(fit, values) + law_errors(fit, fit.form.sizes(values))
-    return _with_interval(fit, fit.form.log_value(fit.theta, np.log(values)), draws, table).assign(
-        extrapolation=fit.form.sizes(values) / fit.largest
+    sizes = fit.form.sizes(values)
+    draws = log_draws(fit, values)
+    low, high = np.exp(uncertainty.interval(draws, fit.level))
+    return _with_interval(fit, fit.form.log_value(fit.theta, np.log(values)), draws + law_errors(fit, sizes), table).assign(
+        statistical_low=low, statistical_high=high, extrapolation=sizes / fit.largest
     )
 
 

@@ -25,6 +25,9 @@ PARAMETERS = {
     "non_embedding_and_head_parameters": "non-embedding and head parameters",
 }
 
+FORMATS = ("png", "svg", "pdf")
+UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+
 styled = partial(mpl.rc_context, fname=Path(__file__).with_name("publication.mplstyle"))
 
 
@@ -72,10 +75,10 @@ def log_axis(ax: Axes, which: str) -> None:
 
 @styled()
 def save(fig: Figure, directory: str | Path, name: str) -> list[Path]:
-    """Write `<name>.png` and `<name>.svg` into the directory, which is made where it is missing."""
+    """Write the figure as PNG, SVG and PDF into the directory, which is made where it is missing."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    paths = [directory / f"{name}.{suffix}" for suffix in ("png", "svg")]
+    paths = [directory / f"{name}.{suffix}" for suffix in FORMATS]
     for path in paths:
-        fig.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        fig.savefig(path, metadata=UNDATED.get(path.suffix))
     return paths

@@ -1,39 +1,56 @@
 """Figures of loss curves."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis.conventions import SIMPLE, Convention
 from analysis.errors import AnalysisError
 from analysis.figures.axes import HOLDOUT, MEASURED, MUTED, SIZES, log_axis, new_axes, size_bar, size_norm, styled
+from analysis.frontier import Frontier
 from analysis.results import Fit
 
 
 @styled()
 def loss_curves(
-    curves: pd.DataFrame, parameters: str = "parameters", envelope: pd.DataFrame | None = None, ax: Axes | None = None
+    curves: pd.DataFrame, convention: Convention | None = None, envelope: Frontier | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Held-out loss against FLOPs, a line per run, coloured by model size; held-out runs dashed.
+    """Held-out loss against compute, a line per run, coloured by model size; held-out runs dashed.
 
-    `envelope` has the columns `budget` and `loss`: the lowest loss that any run reached with so much compute.
+    Args:
+        curves: from `curves.read`.
+        convention: of N and C.
+        envelope: approach 1 in the same convention, see `envelope.fit_envelope`; drawn where it counts.
+        ax: where to draw.
     """
+    convention = convention or Convention()
     ax = ax or new_axes()
-    rows = curves[curves["loss"].notna() & (curves["flops"] > 0)]
-    norm = size_norm(rows[parameters])
+    simple = convention.flops == SIMPLE
+    compute = 6 * curves[convention.parameters] * curves["tokens"] if simple else curves[convention.flops]
+    rows = curves.assign(c=compute)
+    rows = rows[(rows["loss"] > 0) & np.isfinite(rows["loss"]) & (rows["c"] > 0)]
+    norm = size_norm(rows[convention.parameters])
+    single = not rows["run"].duplicated().any()
     for _, run in rows.groupby("run", sort=False):
         held_out = run["role"].iloc[0] == "holdout"
-        colour = HOLDOUT if held_out else SIZES(norm(run[parameters].iloc[0]))
-        ax.plot(run["flops"], run["loss"], "--" if held_out else "-", color=colour, lw=1.2)
-        ax.plot(run["flops"].iloc[-1:], run["loss"].iloc[-1:], "o", color=colour, ms=4)
+        colour = HOLDOUT if held_out else SIZES(norm(run[convention.parameters].iloc[0]))
+        ax.plot(run["c"], run["loss"], "--" if held_out else "-", color=colour, lw=1.2)
+        ax.plot(run["c"].iloc[-1:], run["loss"].iloc[-1:], "o", color=colour, ms=4)
     if (rows["role"] == "holdout").any():
         ax.plot([], [], "--o", color=HOLDOUT, ms=4, label="held-out run")
     if envelope is not None:
-        ax.plot(envelope["budget"], envelope["loss"], color=MEASURED, lw=2, alpha=0.7, label="envelope")
+        line = {"color": MEASURED, "lw": 2.2, "alpha": 0.75, "zorder": 4}
+        ax.plot(envelope.optima["budget"], envelope.optima["loss"], label="envelope (approach 1)", **line)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper right")
-    ax.set(xlabel="training compute (FLOPs)", ylabel="held-out loss (nats per token)", title="Loss curves")
+    if rows["c"].max() < 1.01 * rows["c"].min():  # one budget
+        ax.set_xlim(rows["c"].min() / 2, rows["c"].max() * 2)
+    counted = "6 N D" if simple else convention.flops
+    ax.set(xlabel=f"training compute, {counted} (FLOPs)", ylabel="held-out loss (nats per token)")
+    ax.set_title("Final losses" if single else "Loss curves")
     log_axis(ax, "x")
     log_axis(ax, "y")
-    size_bar(ax, norm, parameters)
+    size_bar(ax, norm, convention.parameters)
     return ax
 
 

@@ -2,26 +2,33 @@
 
 import base64
 import io
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import checks, figures, results
-from analysis import curves as curve_tables
 from analysis.allocation import compute_optimal
 from analysis.results import Fit
+from analysis.study import Study
 
 CAPTIONS = {
-    "loss-curves": "Held-out loss of every run against the FLOPs it has spent.",
+    "loss-curves": "Held-out loss of every run against its compute.",
     "fitted-losses": "Final held-out losses and the fitted law, a line per model size.",
     "surface": "The fitted loss as a surface; each run is filled with the loss it measured, so that one that the law misses "
     "stands out from its background.",
     "residuals": "What the law leaves over. A pattern along compute or model size means that the law has the wrong form.",
+    "isoflops": "IsoFLOP curves (approach 2): where a budget has its lowest loss, and the budgets whose runs do not show it.",
+    "iso-losses": "Parameters and tokens that give the same loss.",
+    "frontiers": "Compute-optimal parameters and tokens as each procedure sees them. Where bands part, believe none of them.",
+    "parameter-pairs": "Draws of the law's coordinates. A narrow diagonal: the data determine a combination, neither alone.",
+    "collapsed-curves": "Each run's reducible loss over its final value. A run that leaves the others was trained differently.",
+    "profiles": "How surely the data refuse each value of a parameter. A side that never rises has no bound.",
+    "rollouts": "Fits on the smaller runs, predicting the larger ones: the errors, and the interval each prediction had.",
     "allocation": "Parameters and tokens that minimise the loss at a budget.",
     "forecast": "The held-out runs: what was forecast before they were trained, and what they measured.",
 }
@@ -29,37 +36,28 @@ DOWNLOAD = ["run", "role", "state", "parameters", "non_embedding_parameters", "n
 DOWNLOAD += ["tokens", "unique_tokens", "flops", "flops_6nd", "step", "loss", "bits_per_byte", "excluded"]
 
 
-def write(sweep_dir: str | Path) -> Path:
-    """Write `report.html` into the sweep directory from what is there: curves, and the fit and forecast where they are.
-
-    Raises:
-        AnalysisError: nothing to report yet, or a damaged file.
-    """
-    sweep_dir = Path(sweep_dir)
-    curves = curve_tables.read(sweep_dir)
-    points = curve_tables.final_points(curves)
-    drawn = figures.collect(sweep_dir)
-    fit = results.read_fit(sweep_dir) if (sweep_dir / "fit.json").is_file() else None
-    forecast = results.read_forecast(sweep_dir) if (sweep_dir / "forecast.json").is_file() else None
-    comparison = results.compare_forecast(forecast, points) if forecast else None
+def write(directory: Path, study: Study, drawn: Mapping[str, Figure]) -> Path:
+    """Write `report.html` into the directory from a study and its figures, see `figures.collect`."""
+    fit, points = study.fit, study.points
     page = (
         _environment()
         .get_template("report.html.j2")
         .render(
-            name=sweep_dir.resolve().name,
+            name=directory.resolve().name,
             fit=fit,
-            forecast=forecast,
-            comparison=[] if comparison is None else comparison.to_dict("records"),
+            forecast=study.forecast,
+            comparison=[] if study.comparison is None else study.comparison.to_dict("records"),
             optimum=compute_optimal(fit, _budgets(fit)).to_dict("records") if fit else [],
             convention=figures.PARAMETERS.get(fit.parameters_column, fit.parameters_column) if fit else "",
-            findings=checks.find(fit, points, comparison),
-            figures=[{"name": name, "image": _inline(ax), "caption": CAPTIONS[name]} for name, ax in drawn.items()],
+            findings=checks.find(fit, points, study.comparison),
+            figures=[{"name": name, "image": _inline(each), "caption": CAPTIONS[name]} for name, each in drawn.items()],
+            refused=study.refused,
             runs=points.to_dict("records"),
             csv=base64.b64encode(points[DOWNLOAD].to_csv(index=False).encode()).decode(),
             written=results.now(),
         )
     )
-    return results.write_text(page, sweep_dir / "report.html")
+    return results.write_text(page, directory / "report.html")
 
 
 def _budgets(fit: Fit) -> list[float]:
@@ -68,10 +66,8 @@ def _budgets(fit: Fit) -> list[float]:
     return [largest, 10 * largest, 100 * largest]
 
 
-def _inline(ax: Axes) -> str:
+def _inline(figure: Figure) -> str:
     """The figure as a PNG data URI: text in an SVG would look different wherever the font is missing."""
-    figure = ax.figure
-    assert isinstance(figure, Figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

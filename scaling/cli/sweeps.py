@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scaling.cli.app import Coordinator, Distributed, Overrides, Processes, ProcessId, Runs, app, leave, show, stop_signal
-from scaling.cli.studies import fit_path, print_comparison
+from scaling.cli.sources import fit_path, print_comparison
 from scaling.errors import Exit, ScalingError
 
 if TYPE_CHECKING:

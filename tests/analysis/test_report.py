@@ -13,6 +13,7 @@ from made_up import set_status
 
 from analysis import checks, chinchilla, curves, figures, forecasting, report, results
 from analysis.errors import AnalysisError
+from analysis.study import Study, study
 
 
 @pytest.fixture
@@ -26,24 +27,33 @@ def analysed(sweep: Path) -> Path:
     return sweep
 
 
-def test_every_figure_in_both_formats(analysed: Path) -> None:
-    paths = figures.draw_all(analysed)
-    names = {"loss-curves", "fitted-losses", "surface", "residuals", "allocation", "forecast"}
-    assert {path.name for path in paths} == {f"{name}.{suffix}" for name in names for suffix in ("png", "svg")}
-    for path in paths:
-        start = path.read_bytes()[:200]
-        assert start.startswith(b"\x89PNG") or b"<?xml" in start
+def studied(sweep: Path) -> Study:
+    fit = results.read_fit(sweep) if (sweep / "fit.json").exists() else None
+    forecast = results.read_forecast(sweep) if (sweep / "forecast.json").exists() else None
+    return study(curves.read(sweep), fit, forecast)
 
 
-def test_a_sweep_without_a_fit_has_its_curves_drawn(sweep: Path) -> None:
-    assert [path.stem for path in figures.draw_all(sweep)] == ["loss-curves"] * 2
+def written(sweep: Path) -> str:
+    """The page, with one small figure: they have tests of their own."""
+    found = studied(sweep)
+    drawn = {"loss-curves": figures.loss_curves(found.curves, found.convention).get_figure()}
+    return report.write(sweep, found, drawn).read_text()
+
+
+def test_every_figure_has_a_caption_and_the_page_stays_small(analysed: Path) -> None:
+    found = studied(analysed)
+    page = report.write(analysed, found, figures.collect(found))
+    assert page.read_text().count("<img ") == len(figures.collect(found))
+    assert page.stat().st_size < 5e6
+    for what in found.refused:
+        assert f"Left out: {what}" in page.read_text()
 
 
 def test_nothing_to_draw_before_the_first_evaluation(sweep: Path) -> None:
     for path in sweep.glob("*/curve.jsonl"):
         path.write_text("")
     with pytest.raises(AnalysisError, match="no run has logged a held-out loss"):
-        figures.draw_all(sweep)
+        studied(sweep)
 
 
 def test_figures_show_the_numbers_of_the_fit(analysed: Path) -> None:
@@ -59,7 +69,7 @@ def test_figures_show_the_numbers_of_the_fit(analysed: Path) -> None:
 
 
 def test_the_page_stands_alone_and_answers_first(analysed: Path) -> None:
-    page = report.write(analysed).read_text()
+    page = written(analysed)
     assert not re.search(r"""(src|href)=["'](?!data:)""", page)
     compared = results.compare_forecast(results.read_forecast(analysed), curves.final_points(curves.read(analysed))).iloc[0]
     answer = page[: page.index("<h2>Figures")]
@@ -67,11 +77,11 @@ def test_the_page_stands_alone_and_answers_first(analysed: Path) -> None:
         assert f"{value:.4f}" in answer
     assert "<strong>inside</strong>" in answer
     assert "diverged: loss is not finite at step 20" in page
-    assert page.count("<img ") == 6
+    assert page.count("<img ") == 1
 
 
 def test_the_page_carries_its_data(analysed: Path) -> None:
-    encoded = re.search(r'data:text/csv;base64,([^"]+)"', report.write(analysed).read_text())
+    encoded = re.search(r'data:text/csv;base64,([^"]+)"', written(analysed))
     assert encoded
     table = pd.read_csv(io.BytesIO(base64.b64decode(encoded[1])))
     points = curves.final_points(curves.read(analysed))
@@ -80,12 +90,12 @@ def test_the_page_carries_its_data(analysed: Path) -> None:
 
 
 def test_a_page_before_the_fit_says_so(sweep: Path) -> None:
-    assert "There is no fit yet" in report.write(sweep).read_text()
+    assert "There is no fit yet" in written(sweep)
 
 
 def test_text_from_a_run_cannot_become_markup(sweep: Path) -> None:
     set_status(sweep / f"{1:012x}", "failed", 20, 40, "<script>alert(1)</script>")
-    assert "<script>" not in report.write(sweep).read_text()
+    assert "<script>" not in written(sweep)
 
 
 def test_the_page_says_what_to_doubt_and_what_to_do(analysed: Path) -> None:
@@ -94,7 +104,7 @@ def test_the_page_says_what_to_doubt_and_what_to_do(analysed: Path) -> None:
     compared = results.compare_forecast(results.read_forecast(analysed), points)
     findings = checks.find(fit, points, compared)
     assert "left_out" in {finding.name for finding in findings}
-    page = html.unescape(report.write(analysed).read_text())
+    page = html.unescape(written(analysed))
     for finding in findings:
         assert finding.text in page
         assert finding.advice in page
