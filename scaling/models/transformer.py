@@ -56,7 +56,7 @@ class Transformer(nnx.Module):
             return x_BxLxD, load
 
         block = execution.rematerialised(block)
-        x_BxLxD = self._embed(tokens_BxL, 0, execution)
+        x_BxLxD = self.embed(tokens_BxL, 0, execution)
         if execution.scan_layers:
             x_BxLxD, loads = jax.lax.scan(block, x_BxLxD, _stack(parameters))
         else:
@@ -81,13 +81,14 @@ class Transformer(nnx.Module):
 
     def extend(self, tokens_BxL: Array, cache: Cache) -> tuple[Array, Cache]:
         """Logits [B, L, V] of the next tokens of the sequences in the cache, and the cache with them in it."""
-        x_BxLxD, memories = self._embed(tokens_BxL, cache.length), []
+        x_BxLxD, memories = self.embed(tokens_BxL, cache.length), []
         for block, memory in zip(self.blocks, cache.memories, strict=True):
             x_BxLxD, memory, _ = block(x_BxLxD, cache.length, memory)
             memories.append(memory)
         return self.logits(self._finish(x_BxLxD)), Cache(memories, cache.length + tokens_BxL.shape[1])
 
-    def _embed(self, tokens_BxL: Array, start: int | Array, execution: Execution = ONE_DEVICE) -> Array:
+    def embed(self, tokens_BxL: Array, start: int | Array, execution: Execution = ONE_DEVICE) -> Array:
+        """The residual stream before the first block [B, L, D], of tokens from position `start` on."""
         table_VxD = execution.place(self.embedding.embedding[...], "tensor", None)  # whole rows, to be looked up in
         x_BxLxD = jnp.take(table_VxD, tokens_BxL, axis=0)
         if self.config.embedding_scale:

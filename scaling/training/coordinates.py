@@ -136,7 +136,7 @@ def _activations(model: ModelConfig, parameters: Any, tokens_BxL: Any, vocabular
             return (output if isinstance(output, jax.Array) else output[0]).astype(jnp.float32)
 
         return {
-            "embedding": [first(captured["embedding"]["__call__"])],
+            "embedding": [transformer.embed(tokens_BxL, 0).astype(jnp.float32)],
             "attention": [first(block["attention"]["__call__"]) for block in blocks],
             "MLP": [first(block["mlp"]["__call__"]) for block in blocks],
             "residual stream": [first(blocks[-1]["__call__"])],

@@ -68,5 +68,8 @@ def test_a_run_moves_between_meshes(trainer, meshes):
     for number, mesh in enumerate(meshes):
         last = number == len(meshes) - 1
         assert moved(f"execution.mesh={MESHES[mesh]}", stop_after=None if last else 14) is (Exit.DONE if last else Exit.SAVED)
-    np.testing.assert_allclose(_numbers(moved.rows), _numbers(undisturbed.rows), rtol=1e-6)
+    found, expected = _numbers(moved.rows), _numbers(undisturbed.rows)
+    norm = [1]  # a root of a sum over all parameters, which every mesh adds up in another order
+    np.testing.assert_allclose(np.delete(found, norm, 1), np.delete(expected, norm, 1), rtol=1e-6)
+    np.testing.assert_allclose(found[:, norm], expected[:, norm], rtol=1e-5)
     assert [row["step"] for row in moved.rows] == [row["step"] for row in undisturbed.rows]
