@@ -157,7 +157,6 @@ def design(
         asked(fitted, question, target),
         spend,
         *limits,
-        target_flops=target if question == "loss" else None,
         level=level,
     )
     written = designs.write_sweep(found, out, out.stem) if out else None
