@@ -123,6 +123,13 @@ def test_compare_with_a_recipe_that_needs_twice_of_both(lab, table):
     assert row["multiplier"] == pytest.approx(4.0, rel=0.15)
 
 
+def test_draws_of_two_recipes_are_independent(lab, table):
+    """A recipe held against itself is worth 1, with the doubt of both: were the draws paired there would be none."""
+    (row,) = answer(lab, "compare", table, table, "--budget", "1e22")["multipliers"]
+    assert row["multiplier"] == pytest.approx(1, abs=1e-6)
+    assert row["multiplier_low"] < 0.99 < 1.01 < row["multiplier_high"]
+
+
 def test_design_writes_a_sweep_within_the_budget(lab, table):
     said = answer(lab, "design", table, "--budget", "1e23", "--at", "1e24", "--out", "next.yaml")
     runs = said["design"]["runs"]
