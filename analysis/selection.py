@@ -96,7 +96,7 @@ def compare(
 
     Args:
         points: as for `fits.fit_law`; rows with a reason in `excluded` are left out.
-        laws: which; all of `laws.LAWS` that the columns allow where absent.
+        laws: which, of one target; all of `laws.LAWS` that predict a loss where absent.
         columns: where variables and targets are read from, unless from the columns of their names.
         windows: how far below the largest seen size each law looks, as factors.
         delta: of Huber's loss.
@@ -111,7 +111,7 @@ def compare(
         `uncertainty.LAW_ERROR`), `cutoffs` (how many it was tested at), `parameters` (of the fit to its window of all points)
         and `refused`, the reason of each that could not be tested. All are scored at the same cut-offs.
     """
-    pool = candidates(list(LAWS.values()) if laws is None else laws, windows)
+    pool = candidates([law for law in LAWS.values() if law.target == "loss"] if laws is None else laws, windows)
     return _tested(points, pool, columns, delta, level, draws)[0]
 
 
@@ -179,7 +179,7 @@ def _tested(
                 "far": _rms(shared["error"][~near]),
                 "bias": float(shared["error"].mean()),
                 "coverage": float(inside.mean()) if draws else np.nan,
-                "covered": float((shared["error"].abs() <= allowed).mean()) if draws else np.nan,
+                "covered": float((inside | (shared["error"].abs() <= allowed)).mean()) if draws else np.nan,
                 "cutoffs": len(common),
                 "parameters": dict(zip(each.law.names, each.law.to_parameters(theta).tolist(), strict=True)),
                 "refused": "",

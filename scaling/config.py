@@ -6,9 +6,9 @@ A configuration file is YAML with the sections below; unknown fields are refused
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
@@ -380,8 +380,16 @@ def _section(annotation: Any) -> Any:
     """The section of a field, or the choice of them by name, or None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    choices = [get_args(each) for each in get_args(annotation) if get_origin(each) is Annotated]
-    return {choice[1].tag: choice[0] for choice in choices if isinstance(choice[1], Tag)} or None
+    return dict(_choices(annotation)) or None
+
+
+def _choices(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    arguments = get_args(annotation)
+    if len(arguments) == 2 and isinstance(arguments[1], Tag):
+        yield arguments[1].tag, arguments[0]
+    else:
+        for each in arguments:
+            yield from _choices(each)
 
 
 def _known_fields(section: type[BaseModel] | None) -> list[str]:

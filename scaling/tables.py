@@ -1,7 +1,8 @@
 """Tables of plans and counts for the terminal.        (no jax)"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
@@ -10,6 +11,9 @@ from scaling.counting import ModelCount
 from scaling.quantities import format_quantity
 from scaling.sweeps.plan import Plan
 from scaling.sweeps.status import CellStatus, cell_table, read_cell
+
+if TYPE_CHECKING:
+    from scaling.training.coordinates import Slope
 
 
 def plan_table(plan: Plan, directory: Path) -> Table:
@@ -20,7 +24,12 @@ def plan_table(plan: Plan, directory: Path) -> Table:
         "D": lambda each: format_quantity(each.cell["tokens"]),
         "FLOPs": lambda each: f"{each.cell['flops']:.2e}",
     }
-    return cell_table(cells, numbers, title=f"sweep {plan.name}: N parameters, D training tokens")
+    title = f"sweep {plan.name}: N parameters, D training tokens"
+    if plan.rule is not None:
+        numbers["batch"] = lambda each: format_quantity(each.cell["config"]["training"]["batch_tokens"])
+        numbers["rate"] = lambda each: f"{each.cell['config']['optimizer']['learning_rate']:.2e}"
+        title += f"; batch and rate by the rule {plan.rule.name}"
+    return cell_table(cells, numbers, title=title)
 
 
 def plan_summary(plan: Plan, directory: Path) -> str:
@@ -75,6 +84,18 @@ def probability_table(tokens: list[tuple[int, str, float]]) -> Table:
     table = _table("the next token", ("text",), ("id", "probability"))
     for token, text, probability in tokens:
         table.add_row(escape(repr(text)), f"{token}", f"{probability:.4f}")
+    return table
+
+
+def slope_table(slopes: "Sequence[Slope]") -> Table:
+    """The exponents of sizes in the width and the depth, a column for each parametrization; 0 keeps its size."""
+    names = list(dict.fromkeys(each.parametrization for each in slopes))
+    table = _table("size ~ (width or layers)^exponent", ("grows", "of", "layer"), tuple(names))
+    exponents: dict[tuple[str, str, str], dict[str, float]] = {}
+    for each in sorted(slopes, key=lambda slope: (names.index(slope.parametrization), slope.axis != "width", slope.quantity)):
+        exponents.setdefault((each.axis, each.quantity, each.layer), {})[each.parametrization] = each.exponent
+    for row, of in exponents.items():
+        table.add_row(*row, *(f"{of[name]:+.2f}" for name in names))
     return table
 
 

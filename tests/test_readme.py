@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import yaml
 
+from scaling.config import RunConfig, build
 from scaling.sweeps.plan import SweepConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def _block(language: str) -> str:
-    (block,) = re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
-    return block
+def _block(language: str, number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)[number]
 
 
 def test_the_python_example_recovers_the_law_behind_a_csv(tmp_path):
@@ -42,11 +42,19 @@ def test_the_sweep_file_is_one():
     assert len(sweep.axes["model"]) * len(sweep.axes["training.tokens"]) == 6
 
 
+def test_rates_that_go_with_the_size_are_a_part_of_a_sweep_file():
+    sweep, part = (yaml.safe_load(_block("yaml", number)) for number in (0, 1))
+    build(SweepConfig, {**sweep, "rule": part["rule"]})
+    base = {**sweep["base"], "schedule": part["base"]["schedule"], "optimizer": part["base"]["optimizer"]}
+    run = build(RunConfig, {**base, "model": {**sweep["axes"]["model"][0], **part["base"]["model"]}})
+    assert (run.model.parametrization.name, run.optimizer.name) == ("mup", "muon")
+
+
 def test_every_verb_is_in_the_readme_and_the_other_way_round():
     shown = subprocess.run([sys.executable, "-m", "scaling", "--help"], capture_output=True, text=True, check=True).stdout
-    verbs = set(re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], flags=re.M))
+    verbs = set(re.findall(r"^  ([a-z-]+)  ", shown.partition("Commands:")[2], flags=re.M))
     assert len(verbs) >= 7
-    assert verbs - {"work"} == set(re.findall(r"`scaling ([a-z]+) [A-Z]", README))
+    assert verbs - {"work"} == set(re.findall(r"`scaling ([a-z-]+) \[?[A-Z]", README))
 
 
 def test_every_file_that_it_names_is_there():

@@ -9,6 +9,7 @@ from analysis.figures.budgets import allocation
 from analysis.figures.collection import collect, save_all
 from analysis.figures.compute import frontiers, isoflops
 from analysis.figures.contours import iso_losses
+from analysis.figures.coordinates import coordinates
 from analysis.figures.curves import collapsed_curves, loss_curves
 from analysis.figures.evidence import coverage, forecasts, parameter_pairs
 from analysis.figures.laws import fitted_losses, residuals, surface
@@ -20,6 +21,7 @@ __all__ = [
     "allocation",
     "collapsed_curves",
     "collect",
+    "coordinates",
     "coverage",
     "fitted_losses",
     "forecasts",

@@ -39,9 +39,13 @@ class Execution:
 
     def constrain(self, x: jax.Array, *axes: str | None) -> jax.Array:
         """`x` spread over the devices: its first dimension as the batch, the others over the mesh axes named."""
+        return self.place(x, self.batch_axes, *axes)
+
+    def place(self, x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
+        """`x` with each dimension spread over the mesh axes named, or whole on every device."""
         if self.mesh is None or self.mesh.size == 1:
             return x
-        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, PartitionSpec(self.batch_axes, *axes)))
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, PartitionSpec(*axes)))
 
     def each_device(self, function: Callable[..., jax.Array], in_specs: Any, out_specs: Any, **options: Any) -> Any:
         """`function` of the part of its arguments that each device has; as it is where there is no mesh."""

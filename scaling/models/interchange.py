@@ -4,6 +4,8 @@
 """
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +73,7 @@ GPT2 = [
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 """Endings of what older files hold beside the weights: causal masks and rotary frequencies."""
 
-_NOT_THE_FUNCTION = ("dtype", "z_loss", "balance_loss")
+_NOT_THE_FUNCTION = ("dtype", "z_loss", "balance_loss", "parametrization")
 
 
 class Imported(NamedTuple):
@@ -97,7 +99,7 @@ def export(parameters: Any, model: ModelConfig, vocabulary: int, sequence_length
         value, held = getattr(model, name), getattr(described, name)
         if value != held and name not in _NOT_THE_FUNCTION:
             raise ScalingError(f"the {fields['model_type']} layout holds no model.{name} {value!r}, only {held!r}")
-    ours = {name: np.asarray(leaf, np.float32) for name, leaf in _by_path(parameters).items()}
+    ours = _without_multipliers(model, {name: np.asarray(leaf, np.float32) for name, leaf in _by_path(parameters).items()})
     tensors = {}
     for tensor in _tensors(_layout(fields), model, ours):
         joined = np.concatenate([ours[name] for name in tensor.ours], axis=-1)
@@ -105,6 +107,20 @@ def export(parameters: Any, model: ModelConfig, vocabulary: int, sequence_length
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     write_json(directory / "config.json", fields)
+
+
+def _without_multipliers(model: ModelConfig, ours: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights with the parametrization's multipliers in them, as a standard model has them."""
+    rules = model.rules
+    factors = (
+        (r"norm/.*", rules.output_multiplier),
+        (r"blocks/\d+/(attention/output|mlp/down)/.*", rules.residual_multiplier),
+        (r"blocks/\d+/attention/query/.*", rules.attention_scale * math.sqrt(model.head_width)),
+    )
+    return {
+        name: leaf * np.float32(math.prod(factor for pattern, factor in factors if re.fullmatch(pattern, name)))
+        for name, leaf in ours.items()
+    }
 
 
 def load(directory: Path) -> Imported:

@@ -146,6 +146,8 @@ class CompleteP(Section):
         return replace(rules, residual_layers=self.base_layers, residual_multiplier=1 / deeper, epsilon=epsilon)
 
 
+NAMES = ("standard", "mup", "completep")
+
 Parametrization = Annotated[
     Annotated[Standard, Tag("standard")] | Annotated[MuP, Tag("mup")] | Annotated[CompleteP, Tag("completep")],
     Discriminator(tag("standard")),

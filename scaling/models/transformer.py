@@ -56,7 +56,7 @@ class Transformer(nnx.Module):
             return x_BxLxD, load
 
         block = execution.rematerialised(block)
-        x_BxLxD = self._embed(tokens_BxL, 0)
+        x_BxLxD = self._embed(tokens_BxL, 0, execution)
         if execution.scan_layers:
             x_BxLxD, loads = jax.lax.scan(block, x_BxLxD, _stack(parameters))
         else:
@@ -87,8 +87,9 @@ class Transformer(nnx.Module):
             memories.append(memory)
         return self.logits(self._finish(x_BxLxD)), Cache(memories, cache.length + tokens_BxL.shape[1])
 
-    def _embed(self, tokens_BxL: Array, start: int | Array) -> Array:
-        x_BxLxD = self.embedding(tokens_BxL)
+    def _embed(self, tokens_BxL: Array, start: int | Array, execution: Execution = ONE_DEVICE) -> Array:
+        table_VxD = execution.place(self.embedding.embedding[...], "tensor", None)  # whole rows, to be looked up in
+        x_BxLxD = jnp.take(table_VxD, tokens_BxL, axis=0)
         if self.config.embedding_scale:
             x_BxLxD *= self.config.rules.embedding_multiplier
         if hasattr(self, "positions"):

@@ -5,6 +5,7 @@ Axes are `path: [values]`; their product is the grid. Three axes are more than a
 `rung`    mappings of whole sections, for what goes with a size: `{model: {width: 64}, optimizer: {learning_rate: 3e-3}}`;
 `budget`  FLOPs: stands for the `training.tokens` that spend them.
 A cell of `cells` or `holdouts` names one value of each axis it needs: `{model: 1M, training.tokens: 20M}`.
+A `rule` (`rules.py`) fills the batch size and the learning rate of every cell.
 """
 
 import itertools
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from scaling.config import RunConfig, Section, build, override, read_yaml, set_path
+from scaling.config import DataConfig, RunConfig, Section, build, override, read_yaml, set_path
 from scaling.counting import count_flops
 from scaling.data.prepare import Dataset, prepare
 from scaling.errors import ScalingError
@@ -23,6 +24,7 @@ from scaling.models.ladder import rung
 from scaling.quantities import format_quantity, parse_quantity
 from scaling.record import RunDirectory, now, read_json, write_json
 from scaling.specification import Specification, specify
+from scaling.sweeps.rules import Rule, choose, size_of
 
 
 class SweepConfig(Section):
@@ -33,6 +35,7 @@ class SweepConfig(Section):
     axes: dict[str, list[Any]] = Field(default_factory=dict)
     cells: list[dict[str, Any]] = Field(default_factory=list)
     holdouts: list[dict[str, Any]] = Field(default_factory=list)
+    rule: Rule | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Plan:
 
     name: str
     cells: list[Cell]
+    rule: Rule | None = None
+    """What chose the batch size and the learning rate of the cells."""
 
     def write(self, directory: Path) -> None:
         """Write `plan.json` into the sweep's directory, and each run's `run.json` into its own."""
@@ -81,9 +86,11 @@ def make_plan(sweep: SweepConfig) -> Plan:
         ScalingError: no cells, two cells that are the same run, a cell that is not a valid run, data that cannot carry one.
     """
     datasets: dict[tuple[Any, Path], Dataset] = {}
+    chosen = sweep.rule.reference if sweep.rule else None
+    reference = None if chosen is None else _configure(sweep.base, chosen)
 
     def cell(role: Literal["fit", "holdout"], labels: dict[str, Any]) -> Cell:
-        config = _configure(sweep.base, labels)
+        config = _configure(sweep.base, labels) if sweep.rule is None else _apply(sweep.rule, reference, sweep.base, labels)
         key = (config.data, config.execution.data_directory)
         if key not in datasets:
             datasets[key] = prepare(config.data, config.execution.data_directory)
@@ -99,7 +106,7 @@ def make_plan(sweep: SweepConfig) -> Plan:
         if other is not each.labels:
             raise ScalingError(f"two cells of the sweep {sweep.name} are the same run: {other} and {each.labels}")
     fitted.sort(key=lambda each: (-each.specification.facts["parameters"], -each.specification.facts["tokens"]))
-    return Plan(sweep.name, [*fitted, *held_out])
+    return Plan(sweep.name, [*fitted, *held_out], sweep.rule)
 
 
 def _grid(axes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -110,6 +117,36 @@ def _grid(axes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _configure(base: Mapping[str, Any], labels: Mapping[str, Any]) -> RunConfig:
+    return _run(_merge(base, labels), labels.get("budget"))
+
+
+def _apply(rule: Rule, reference: RunConfig | None, base: Mapping[str, Any], labels: Mapping[str, Any]) -> RunConfig:
+    """The run with the batch size and the rate that the rule chooses; a `ScalingError` where its labels choose them too."""
+    stated = _merge({}, labels)
+    for section, field in (("training", "batch_tokens"), ("optimizer", "learning_rate")):
+        if field in stated.get(section, {}):
+            raise ScalingError(f"{section}.{field} of a cell is chosen by the rule {rule.name}; leave it or the rule out")
+
+    fields, budget = _merge(base, labels), labels.get("budget")
+
+    def run(fields: dict[str, Any], batch_tokens: float, rate: float) -> RunConfig:
+        fields = set_path(fields, "training.batch_tokens", batch_tokens)
+        return _run(set_path(fields, "optimizer.learning_rate", rate), budget)
+
+    length = build(DataConfig, fields.get("data", {})).sequence_length
+    for_size = run({name: section for name, section in fields.items() if name != "execution"}, length, 0)
+    return run(fields, *choose(rule, size_of(for_size, for_size.training.tokens), reference, length))
+
+
+def _run(fields: dict[str, Any], budget: Any) -> RunConfig:
+    """The run of these fields, of as many tokens as the budget pays for where there is one."""
+    if budget is not None:
+        fields = set_path(fields, "training.tokens", _tokens_of_budget(fields, budget))
+    return build(RunConfig, fields)
+
+
+def _merge(base: Mapping[str, Any], labels: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the base with those of the labels, all but a budget."""
     fields: dict[str, Any] = dict(base)
     for path, value in labels.items():
         if path == "model" and not isinstance(value, Mapping):
@@ -117,9 +154,7 @@ def _configure(base: Mapping[str, Any], labels: Mapping[str, Any]) -> RunConfig:
         for inner_path, inner in value.items() if path == "rung" else [(path, value)]:
             if inner_path != "budget":
                 fields = set_path(fields, inner_path, inner)
-    if "budget" in labels:
-        fields = set_path(fields, "training.tokens", _tokens_of_budget(fields, labels["budget"]))
-    return build(RunConfig, fields)
+    return fields
 
 
 def _shape(value: Any, base: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ SEQUENCES = 8
 
 Axis = Literal["width", "layers"]
 
+LAYERS = ("embedding", "attention", "MLP", "residual stream", "logits")
+"""What is measured, from input to output; of attention and MLP, what they give before it is added to the stream."""
+
 
 class Size(NamedTuple):
     """A root mean square over a layer's activations, those of all blocks together."""
@@ -48,17 +51,18 @@ class Slope(NamedTuple):
     exponent: float
 
 
-def check(config: RunConfig, factors: dict[Axis, Sequence[int]], steps: int) -> Iterator[Size]:
-    """Sizes of the configuration's model made wider and deeper by `factors`, in every parametrization.
+def check(config: RunConfig, parametrization: str, axis: Axis, factors: Sequence[int], steps: int) -> Iterator[Size]:
+    """Sizes of the configuration's model made wider or deeper by `factors`, in the parametrization of that name.
 
-    Those that the configuration does not choose have its model as their base. The rate is constant, without warmup.
+    Where the configuration does not choose this one, its own model is the base. The rate is constant, without warmup.
+
+    Raises:
+        ScalingError: a loss is not finite.
     """
-    for parametrization in ("standard", "mup", "completep"):
-        for axis in factors:
-            for factor in factors[axis]:
-                model = grown(_parametrized(config.model, parametrization), axis, factor)
-                for (layer, quantity), value in _measure(config.model_copy(update={"model": model}), steps).items():
-                    yield Size(parametrization, axis, getattr(model, axis), layer, quantity, value)
+    for factor in factors:
+        model = grown(_parametrized(config.model, parametrization), axis, factor)
+        for (layer, quantity), value in _measure(config.model_copy(update={"model": model}), steps).items():
+            yield Size(parametrization, axis, getattr(model, axis), layer, quantity, value)
 
 
 def slopes(sizes: Sequence[Size]) -> list[Slope]:
@@ -104,11 +108,11 @@ def _measure(config: RunConfig, steps: int) -> dict[tuple[str, Any], float]:
     after = _activations(config.model, state.parameters, tokens_BxL1[:, :-1], vocabulary)
     changes = jax.tree.map(jnp.subtract, after, before)
     named: tuple[tuple[str, Any], ...] = (("initial", before), ("change", changes))
-    return {
-        (layer, quantity): float(np.sqrt(np.mean([jnp.mean(jnp.square(each)) for each in values])))
-        for quantity, layers in named
-        for layer, values in layers.items()
-    }
+    return {(layer, quantity): _root_mean_square(layers[layer]) for quantity, layers in named for layer in LAYERS}
+
+
+def _root_mean_square(of_blocks: list[jax.Array]) -> float:
+    return float(np.sqrt(np.mean([jnp.mean(jnp.square(each)) for each in of_blocks])))
 
 
 def _activations(model: ModelConfig, parameters: Any, tokens_BxL: Any, vocabulary: int) -> dict[str, list[jax.Array]]:

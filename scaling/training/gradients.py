@@ -85,7 +85,9 @@ def micro_batches(tokens_BxL1: Array, accumulation: int) -> Array:
 
 
 def estimate_noise(part_square: Array, square: Array, part_tokens: float, tokens: float) -> Noise:
-    """McCandlish et al. 2018, arXiv 1812.06162, appendix A.1, equations A.2 and A.3.
+    """McCandlish et al. 2018, arXiv 1812.06162, appendix A.1.
+
+    The squared norm of a gradient over b tokens is on average |G|^2 + tr(Sigma) / b: two sizes give both.
 
     Args:
         part_square: mean squared norm of the gradients of the parts, of `part_tokens` tokens each.
@@ -113,6 +115,8 @@ SMOOTHING = 0.99
 
 
 def smooth(before: SmoothedNoise, noise: Noise) -> SmoothedNoise:
-    """The averages with one more step in them."""
+    """The averages with one more step in them; a step whose gradient is not finite leaves them as they are."""
     values = (*noise, jnp.float32(1.0))
-    return SmoothedNoise(*(SMOOTHING * old + (1 - SMOOTHING) * new for old, new in zip(before, values, strict=True)))
+    finite = jnp.isfinite(noise.squared_norm) & jnp.isfinite(noise.covariance_trace)
+    averages = (SMOOTHING * old + (1 - SMOOTHING) * new for old, new in zip(before, values, strict=True))
+    return SmoothedNoise(*(jnp.where(finite, new, old) for old, new in zip(before, averages, strict=True)))

@@ -208,11 +208,12 @@ class _Training:
 
 
 def _noise_columns(metrics: Metrics) -> dict[str, float | None]:
-    noise = metrics.noise
+    scale = math.nan if metrics.noise_scale is None else float(metrics.noise_scale)
+    parts = (math.nan, math.nan) if metrics.noise is None else tuple(map(float, metrics.noise))
     return {
-        "gradient_noise_scale": None if metrics.noise_scale is None else float(metrics.noise_scale),
-        "gradient_squared_norm": None if noise is None else float(noise.squared_norm),
-        "gradient_covariance_trace": None if noise is None else float(noise.covariance_trace),
+        "gradient_noise_scale": scale if 0 < scale < math.inf else None,
+        "gradient_squared_norm": parts[0] if math.isfinite(parts[0]) else None,
+        "gradient_covariance_trace": parts[1] if math.isfinite(parts[1]) else None,
     }
 
 

@@ -37,12 +37,13 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
         raise ScalingError(f"{' and '.join(missing)} must be stated too: --coordinator HOST:PORT --processes N --process-id I")
     try:
         jax.distributed.initialize(coordinator, processes, process_id)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
         if not missing:
-            raise ScalingError(f"cannot join the processes of {coordinator}: {error}") from None
+            raise ScalingError(f"cannot join the processes of {coordinator}: {reason}") from None
         raise ScalingError(
-            "--distributed finds no Slurm step, Kubernetes job or TPU slice around this process; "
-            "state --coordinator HOST:PORT --processes N --process-id I"
+            "--distributed finds no Slurm step, Kubernetes job or TPU slice around this process "
+            f"({reason}); state --coordinator HOST:PORT --processes N --process-id I"
         ) from None
 
 

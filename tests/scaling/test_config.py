@@ -33,6 +33,12 @@ def test_quantities_are_read_as_people_write_them(text, value):
         ("training.tokens=100", ["training.tokens 100", "2048"]),
         ("training.batch_tokens=1000", ["1000", "256"]),
         ("execution.mesh.data=3", ["8 sequences", "3"]),
+        ("execution.mesh.dta=2", ["execution.mesh.dta", "execution.mesh.data"]),
+        ("execution.micro_batch=3", ["8 sequences", "execution.micro_batch 3"]),
+        ("execution={micro_batch: 2, mesh: {data: 2, expert: 2}}", ["execution.micro_batch", "2 sequences", "4 devices"]),
+        ("execution.loss_chunk=100", ["data.sequence_length 256", "execution.loss_chunk 100"]),
+        ("execution.remat=all", ["execution.remat", "'none', 'dots', 'dots_without_batch' or 'full'"]),
+        ("execution.attention=flash", ["execution.attention", "'splash'"]),
         ("schedule.warmup_tokens=2M", ["warmup_tokens", "training.tokens"]),
         ("optimizer.learning_rate=.nan", ["optimizer.learning_rate"]),
     ],
@@ -53,6 +59,7 @@ def test_a_missing_field_is_named():
 
 def test_execution_is_not_part_of_the_identity():
     assert _id() == _id("execution.mesh.data=8", "execution.log_every=1", "execution.evaluations=9", "data.max_epochs=4")
+    assert _id() == _id("execution={micro_batch: 4, remat: full, scan_layers: true, loss_chunk: 64, attention: splash}")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,17 @@ def test_what_was_exported_is_imported(fields, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, imported.parameters, parameters)
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_model_of_another_parametrization_is_exported_with_its_multipliers_in_the_weights(family, tmp_path):
+    parametrization = {"name": "completep", "base_width": 8, "base_layers": 2, "base_head_width": 4}
+    config, parameters = _random({"family": family, "heads": 4, "parametrization": parametrization})
+    export(parameters, config, VOCABULARY, CONTEXT, tmp_path)
+    imported = load(tmp_path)
+    assert imported.model.parametrization.name == "standard"
+    expected = _logits(config, parameters, _tokens())
+    np.testing.assert_allclose(_logits(imported.model, imported.parameters, _tokens()), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_tensor_of_the_wrong_shape_is_named_with_both_shapes(tmp_path):
     config, parameters = _random({"heads": 4})
     export(parameters, config, VOCABULARY, CONTEXT, tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.config import RunConfig, build, override
-from scaling.training.gradients import SmoothedNoise, batch_gradient, estimate_noise, smooth
+from scaling.training.gradients import Noise, SmoothedNoise, batch_gradient, estimate_noise, smooth
 from scaling.training.optimizer import hyperparameters
 from scaling.training.program import make_program
 
@@ -56,8 +56,8 @@ def test_the_gradient_is_the_mean_whatever_the_parts():
         assert (gradient.noise is None) == (accumulation == 1)
 
 
-def test_equations_a2_and_a3():
-    """Without noise both norms are |G|^2; with parts of b tokens E|G_b|^2 is |G|^2 + tr / b (equation A.1)."""
+def test_two_sizes_give_both_parts():
+    """Without noise both norms are |G|^2; with parts of b tokens E|G_b|^2 is |G|^2 + tr / b."""
     for square, trace in ((2.0, 0.0), (3.0, 40.0)):
         noise = estimate_noise(square + trace / 8, square + trace / 64, 8, 64)
         assert float(noise.squared_norm) == pytest.approx(square)
@@ -70,6 +70,7 @@ def test_the_averages_forget():
         averages = smooth(averages, estimate_noise(jnp.float32(value), jnp.float32(value), 1, 2))
     assert float(averages.squared_norm / averages.weight) == pytest.approx(7.0, rel=1e-3)
     assert float(averages.weight) == pytest.approx(1.0, abs=1e-4)
+    assert smooth(averages, Noise(jnp.float32(1.0), jnp.float32(jnp.nan))) == averages
 
 
 @pytest.mark.parametrize(

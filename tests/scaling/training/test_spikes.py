@@ -69,8 +69,9 @@ def test_a_batch_of_noise_is_skipped_and_leaves_parameters_moments_and_the_data_
 
     plain("execution.log_every=1", alter=noise)
     assert [row["skipped_updates"] for row in plain.rows] == [0] * 40
-    assert [row["train_loss"] for row in plain.rows[:31]] == [row["train_loss"] for row in run.rows[:31]]
-    assert plain.rows[31]["train_loss"] != run.rows[31]["train_loss"]
+    losses, undisturbed = ([row["train_loss"] for row in each.rows] for each in (plain, run))
+    assert losses[:31] == pytest.approx(undisturbed[:31], rel=1e-6)  # the rule is part of the program: other roundings
+    assert losses[31] != pytest.approx(undisturbed[31], rel=1e-4)
 
 
 def _state(run, rule):
