@@ -34,7 +34,10 @@ def read_source(source: str, columns: list[str] | None = None, derive: list[str]
     """The curves of any source."""
     from analysis.curves import parse_columns, read
 
-    return read(source, columns=parse_columns(columns or []), derive=derive or ())
+    try:
+        return read(source, columns=parse_columns(columns or []), derive=derive or ())
+    except ImportError as error:  # a bucket's file system is an extra
+        raise ScalingError(f"{source}: {error}") from None
 
 
 def fit_points(
