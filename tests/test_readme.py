@@ -32,6 +32,9 @@ def test_the_python_example_recovers_the_law_behind_a_csv(tmp_path):
         value, low, high = estimates[name]
         assert value == pytest.approx(truth, rel=0.15)
         assert low < truth < high
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {f"allocation.{each}" for each in ("png", "svg", "pdf")}
+    lines = [line for line in _block("python").splitlines() if line.strip()]
+    assert len(lines) <= 10
 
 
 def test_the_sweep_file_is_one():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,11 +54,11 @@ def isoflops(frontier: Frontier, points: pd.DataFrame, curve: Curve = "cubic", a
     best = frontier.optima
     ends = [best["parameters"] - best["parameters_low"], best["parameters_high"] - best["parameters"]]
     label = f"minimum, {frontier.level:.0%} interval"
-    look = {"color": MEASURED, "ms": 5, "zorder": 5, "capsize": 2, "lw": 1.2}
+    look: dict[str, Any] = {"color": MEASURED, "ms": 5, "zorder": 5, "capsize": 2, "lw": 1.2}
     ax.errorbar(best["parameters"], best["loss"], xerr=ends, fmt="D", label=label, **look)
     if frontier.excluded:
         ax.plot([], [], "o-", color=GREY, ms=4, lw=0.8, label="refused budget")
-        reasons = {"transform": ax.transAxes, "fontsize": 8, "va": "top", "color": MUTED}
+        reasons: dict[str, Any] = {"transform": ax.transAxes, "fontsize": 8, "va": "top", "color": MUTED}
         ax.text(0, -0.28, _refusals(frontier.excluded), **reasons)
     column = frontier.convention.parameters
     ax.set(xlabel=PARAMETERS.get(column, column), ylabel="final loss (nats per token)", title="IsoFLOP curves")

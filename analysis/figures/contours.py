@@ -1,5 +1,7 @@
 """Figure of equal losses: what the parametric surface asks in parameters and tokens for the same result."""
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -47,7 +49,7 @@ def iso_losses(fit: Fit, points: pd.DataFrame, losses: list[float] | None = None
         shown = line[line["tokens"].between(*high)]
         if len(shown):
             end = shown.iloc[-1]
-            look = {"textcoords": "offset points", "fontsize": 8, "va": "center", "annotation_clip": False}
+            look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "va": "center", "annotation_clip": False}
             ax.annotate(f"{loss:.3g}", (end["parameters"], end["tokens"]), (4, 0), **look)
     ax.plot(best["parameters"], best["tokens"], "--", color=MUTED, label="compute-optimal")
     ax.plot(used[column], used["tokens"], ".", color=MUTED, ms=4, mew=0, alpha=0.7, label="fitted run")

@@ -1,5 +1,7 @@
 """Figures of loss curves."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -39,7 +41,7 @@ def loss_curves(
     if (rows["role"] == "holdout").any():
         ax.plot([], [], "--o", color=HOLDOUT, ms=4, label="held-out run")
     if envelope is not None:
-        line = {"color": MEASURED, "lw": 2.2, "alpha": 0.75, "zorder": 4}
+        line: dict[str, Any] = {"color": MEASURED, "lw": 2.2, "alpha": 0.75, "zorder": 4}
         ax.plot(envelope.optima["budget"], envelope.optima["loss"], label="envelope (approach 1)", **line)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper right")

@@ -35,6 +35,10 @@ def profiles(fit: Fit, table: pd.DataFrame) -> np.ndarray:
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for ax, name in zip(grid, names, strict=False):
+        if name in fit.solver.at_bound:
+            ax.text(0.5, 0.5, f"{name} ended at the\nbound of the search", transform=ax.transAxes, ha="center", color=MUTED)
+            ax.set_axis_off()
+            continue
         of_name = table[table["parameter"] == name].sort_values("level")
         values = [*of_name["low"][::-1], *of_name["high"]]
         levels = [*of_name["level"][::-1], *of_name["level"]]

@@ -90,7 +90,8 @@ def compare(
 
     name = (law or ["chinchilla"])[0]
     candidate = fit_points(points, source, name, parameters, level)
-    baseline = fit_points(final_points(read_source(other, column, derive)), other, name, parameters, level)
+    others = final_points(read_source(other, column, derive))
+    baseline = fit_points(others, other, name, parameters, level, seed=1)  # draws of one seed would move together
     worth = compute_multiplier(candidate, baseline, budgets or [candidate.largest, 100 * candidate.largest])
     if json:
         return print_json(convention=convention(candidate), baseline=convention(baseline), multipliers=worth)

@@ -1,5 +1,6 @@
 """Verbs that look ahead: forecast, allocate, design."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from scaling.errors import ScalingError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
     from analysis.results import Fit
     from analysis.uncertainty import Quantity
@@ -107,7 +109,7 @@ def allocate(
     fitted = fit_points(final_points(read_source(source, column, derive)), source, law, parameters, level)
     budgets = quantities("--budget", budget) or [fitted.largest * factor for factor in (1, 10, 100)]
     found: dict[str, pd.DataFrame] = {"compute_optimal": compute_optimal(fitted, budgets)}
-    tables = {"compute_optimal": allocation_table}
+    tables: dict[str, Callable[[pd.DataFrame, float], Table]] = {"compute_optimal": allocation_table}
     if tokens_per_parameter:
         found["over_training"] = over_training(fitted, budgets, quantities("--tokens-per-parameter", tokens_per_parameter))
         tables["over_training"] = over_training_table
@@ -157,7 +159,6 @@ def design(
         asked(fitted, question, target),
         spend,
         *limits,
-        target_flops=target if question == "loss" else None,
         level=level,
     )
     written = designs.write_sweep(found, out, out.stem) if out else None

@@ -34,7 +34,10 @@ def read_source(source: str, columns: list[str] | None = None, derive: list[str]
     """The curves of any source."""
     from analysis.curves import parse_columns, read
 
-    return read(source, columns=parse_columns(columns or []), derive=derive or ())
+    try:
+        return read(source, columns=parse_columns(columns or []), derive=derive or ())
+    except ImportError as error:  # a bucket's file system is an extra
+        raise ScalingError(f"{source}: {error}") from None
 
 
 def fit_points(
@@ -45,6 +48,7 @@ def fit_points(
     level: float = 0.9,
     method: str | None = None,
     objective: str = "huber-log",
+    seed: int = 0,
 ) -> "Fit":
     """A law of final points; a column that it needs and the source lacks is named, with the nearest present."""
     from analysis import laws
@@ -61,7 +65,7 @@ def fit_points(
     form = laws.law(law)
     names = {"parameters": parameters or default_convention(points)} if "parameters" in form.variables else {}
     require(points, *(names.get(name, name) for name in (*form.variables, form.target)), source=source)
-    return fit_law(points, form, names, delta=OBJECTIVES[objective][0], level=level, method=method)
+    return fit_law(points, form, names, delta=OBJECTIVES[objective][0], level=level, method=method, seed=seed)
 
 
 def default_convention(points: "pd.DataFrame") -> str:

@@ -50,6 +50,9 @@ def test_forecasts_and_predictions_are_the_same_numbers(fit: Fit) -> None:
     predicted = predict(fit, BEYOND)
     np.testing.assert_allclose(low, predicted["low"], rtol=1e-12)
     np.testing.assert_allclose(high, predicted["high"], rtol=1e-12)
+    low, high = loss_interval(fit, *BEYOND.to_numpy().T, law_error=False)
+    np.testing.assert_allclose(low, predicted["statistical_low"], rtol=1e-12)
+    np.testing.assert_allclose(high, predicted["statistical_high"], rtol=1e-12)
 
 
 def test_predictions_read_the_columns_of_the_fit(fit: Fit) -> None:
