@@ -35,7 +35,7 @@ def _refused(lab, *arguments, parts):
         ("data.validation_tokens=90M", ["validation", "data.validation_tokens"]),
         ("training.tokens=900M", ["training.tokens", "data.max_epochs"]),
         ("model.heads=5", ["width 32", "heads 5"]),
-        ("execution.mesh.data=4", ["4 devices", "has 1"]),
+        ("execution.mesh.data=4", ["4 devices", "there are 1"]),
         ("model.widht=3", ["model.widht", "model.width"]),
         ("training.tokens", ["section.field=value"]),
     ],
