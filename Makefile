@@ -1,6 +1,7 @@
 # Every target sets up what it needs: a local environment with the locked dependencies and this project.
 #   make quickstart     the main job: sweep, fit, forecast, held-out run, report
 #   make test           the test suite
+#   make quick          the same without what is slow
 #   make check          lint, format and type check
 #   make lock           resolve requirements.lock anew
 #   make interchange    weights to and from transformers, in an environment of its own with a CPU build of PyTorch
@@ -13,7 +14,7 @@ UV := $(shell command -v uv || echo $(BIN)/uv)
 INSTALL := VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test check format lock has-torch interchange speed clean
+.PHONY: setup quickstart test quick check format lock has-torch interchange speed clean
 
 setup: $(STAMP)
 
@@ -32,6 +33,9 @@ quickstart: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+quick: $(STAMP)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 check: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
