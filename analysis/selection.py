@@ -110,8 +110,16 @@ def compare(
         of the points that the statistical intervals held), `covered` (the share when an error of the law is allowed for,
         `uncertainty.LAW_ERROR`), `cutoffs` (how many it was tested at), `parameters` (of the fit to its window of all points)
         and `refused`, the reason of each that could not be tested. All are scored at the same cut-offs.
+
+    Raises:
+        AnalysisError: laws of different targets.
     """
-    pool = candidates([law for law in LAWS.values() if law.target == "loss"] if laws is None else laws, windows)
+    laws = [law for law in LAWS.values() if law.target == "loss"] if laws is None else laws
+    targets = {law.target: law.name for law in laws}
+    if len(targets) > 1:
+        said = ", ".join(f"{name} predicts the {target}" for target, name in targets.items())
+        raise AnalysisError(f"laws of different targets cannot be compared: {said}")
+    pool = candidates(laws, windows)
     return _tested(points, pool, columns, delta, level, draws)[0]
 
 

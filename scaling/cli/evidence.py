@@ -119,7 +119,7 @@ def _on_one_source(
 
     counted = parameters or default_convention(points)
     require(points, "loss", counted, "tokens", source=source)
-    laws = [named(each) for each in law] if law else list(LAWS.values())
+    laws = [named(each) for each in law] if law else [each for each in LAWS.values() if each.target == "loss"]
     lacking = {} if law else {each.name: lacks for each in laws if (lacks := _lacks(points, each, counted))}
     scored = score(points, [each for each in laws if each.name not in lacking], {"parameters": counted}, level=level)
     if not budgets:

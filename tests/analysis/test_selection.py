@@ -133,3 +133,9 @@ def test_columns_can_have_other_names() -> None:
     points = curve("m2", M2).rename(columns={"examples": "tokens"})
     table = selection.compare(points, laws("m2"), {"examples": "tokens"}, windows=[np.inf], draws=0)
     assert table["score"][0] < 1e-6
+
+
+def test_laws_of_different_targets_are_not_compared() -> None:
+    points = pd.DataFrame({"parameters": [1e6, 2e6], "tokens": [1e8, 2e8], "loss": [3.0, 2.9], "batch_tokens": [1e4, 1e4]})
+    with pytest.raises(AnalysisError, match="chinchilla predicts the loss, batch predicts the"):
+        selection.compare(points, [LAWS["chinchilla"], LAWS["batch"]])
