@@ -50,7 +50,8 @@ def iso_losses(fit: Fit, points: pd.DataFrame, losses: list[float] | None = None
         if len(shown):
             end = shown.iloc[-1]
             look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "va": "center", "annotation_clip": False}
-            ax.annotate(f"{loss:.3g}", (end["parameters"], end["tokens"]), (4, 0), **look)
+            rise = 0 if shown.index[-1] == line.index[-1] else 8  # a line that leaves at the bottom has its name above the axis
+            ax.annotate(f"{loss:.3g}", (end["parameters"], end["tokens"]), (4, rise), **look)
     ax.plot(best["parameters"], best["tokens"], "--", color=MUTED, label="compute-optimal")
     ax.plot(used[column], used["tokens"], ".", color=MUTED, ms=4, mew=0, alpha=0.7, label="fitted run")
     ax.set(xlim=low, ylim=high, xlabel=PARAMETERS.get(column, column), ylabel="training tokens")
