@@ -1,6 +1,5 @@
 """Disks that fill up or cannot be written, for real: a small file system of its own, and a limit on the size of files."""
 
-import resource
 import signal
 import subprocess
 import time
@@ -79,14 +78,13 @@ def test_a_state_that_cannot_be_written_stops_the_run_and_says_why(lab):
     config = lab.run_file(execution={"checkpoint_every_seconds": 0})
     lab("train", config, "--runs", "elsewhere")  # prepares the data and compiles, in larger files
     process = subprocess.run(
-        lab.command("train", config),
+        ["bash", "-c", 'ulimit -f 97; exec "$@"', "limited", *lab.command("train", config)],  # blocks of 1,024 bytes
         cwd=lab.path,
         env=lab.environment,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
     assert process.returncode == Exit.FAILED, process.stdout + process.stderr
     status = lab.status()
