@@ -6,14 +6,12 @@ overlap, at least one does not hold for these data, and no single number should 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis import laws
 from analysis.allocation import compute_optimal, optimum, positive
 from analysis.chinchilla import fit_parametric
 from analysis.conventions import SIMPLE, Array, Convention
@@ -22,11 +20,10 @@ from analysis.errors import AnalysisError
 from analysis.fits import estimate, fit_law
 from analysis.frontier import QUANTITIES, Frontier
 from analysis.isoflop import fit_isoflop
-from analysis.laws import Law
+from analysis.laws import Kaplan
 from analysis.results import Estimate, Fit
 
 EXPONENTS = {"a": "exponent of N*(C)", "b": "exponent of D*(C)"}
-JOINT_LAWS = {"kaplan": "Kaplan et al., L(N, D)"}
 
 
 @dataclass(frozen=True)
@@ -80,10 +77,8 @@ def compare(
         "approach 1": lambda: fit_envelope(_given(curves), convention, **settings),
         "approach 2": lambda: fit_isoflop(points, convention, **settings),
         "approach 3": lambda: fit_parametric(points, _simple(convention), **settings),
+        "Kaplan et al., L(N, D)": lambda: fit_law(points, Kaplan(), {"parameters": _simple(convention)}, **settings),
     }
-    for name, title in JOINT_LAWS.items():
-        if name in laws.LAWS:
-            procedures[title] = partial(_joint, points, laws.LAWS[name], convention, settings)
     rows, refused, found = [], {}, {}
     for procedure, run in procedures.items():
         try:
@@ -99,10 +94,6 @@ def _given(curves: pd.DataFrame | None) -> pd.DataFrame:
     if curves is None:
         raise AnalysisError("no training curves were given")
     return curves
-
-
-def _joint(points: pd.DataFrame, law: Law, convention: Convention, settings: dict[str, Any]) -> Fit:
-    return fit_law(points, law, {"parameters": _simple(convention)}, **settings)
 
 
 def _simple(convention: Convention) -> str:

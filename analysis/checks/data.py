@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.checks.finding import Finding, PointsCheck, counted
+from analysis.curves.quality import NEAR, SNAPPED, WARMUP
 
-WARMUP = 0.1  # of the run; Porian et al. 2024 (arXiv 2406.19146) trace part of Kaplan's exponent to longer ones
 HORIZON = 0.01  # relative distance of the tokens seen from those that the schedule was made for
-NEAR = {"parameters": 0.005, "tokens": 0.005, "loss": 0.001}  # relative differences of near-duplicates
 BUDGET = 0.05  # runs within this part of each other's 6ND share a budget
 SIZES_PER_BUDGET = 3
 MISMATCH = 1.3  # factor between stated FLOPs and 6ND from which the two conventions tell different stories
@@ -65,7 +64,7 @@ def warmup(points: pd.DataFrame) -> Iterator[Finding]:
     if not {"warmup_tokens", "tokens"} <= set(rows):
         return
     horizon = rows["horizon"].fillna(rows["tokens"]) if "horizon" in rows else rows["tokens"]
-    share = rows["warmup_tokens"] / horizon
+    share = (rows["warmup_tokens"] / horizon).round(2)  # of whole updates
     if (share > WARMUP).any():
         text = f"{int((share > WARMUP).sum())} runs warm up for more than a tenth of their tokens, up to {share.max():.0%}."
         advice = "Scale the warmup with the run: long ones handicap the small runs and bend the exponents."
@@ -97,7 +96,7 @@ def snapped_budgets(points: pd.DataFrame) -> Iterator[Finding]:
     spent = rows["parameters"] * rows["tokens"]
     groups = spent[rows["flops"] > 0].groupby(rows["flops"])
     spread = float((groups.max() / groups.min()).max()) if len(groups) else 1.0
-    if spread > 1 + BUDGET:
+    if spread > 1 + SNAPPED:
         text = f"Runs of the same stated FLOPs differ by up to a factor {spread:.3g} in parameters x tokens."
         yield Finding("snapped_budgets", "warning", text, spread, "Group by 6ND, or read compute exactly.")
 
