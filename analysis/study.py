@@ -20,6 +20,7 @@ from analysis.isoflop import fit_isoflop
 from analysis.laws import Law
 from analysis.results import Fit, Forecast, compare_forecast
 from analysis.selection import Candidate, roll_out
+from analysis.truth import Truth, find_truth
 from analysis.uncertainty import parameter
 from analysis.uncertainty.profile import profile_interval
 
@@ -38,6 +39,7 @@ class Study:
         points: of `curves.final_points`.
         convention: of N and C in all of it.
         fit: the parametric law.
+        truth: its irreducible loss beside the entropy of the data, where that is known.
         frontiers: approaches 1 and 2, by name, as far as they found something.
         profiles: of `profile_table`.
         rollouts: of `selection.roll_out`.
@@ -50,6 +52,7 @@ class Study:
     points: pd.DataFrame
     convention: Convention
     fit: Fit | None
+    truth: Truth | None
     frontiers: dict[str, Frontier]
     profiles: pd.DataFrame | None
     rollouts: pd.DataFrame | None
@@ -95,6 +98,7 @@ def study(curves: pd.DataFrame, fit: Fit | None, forecast: Forecast | None = Non
         points=points,
         convention=convention,
         fit=fit,
+        truth=find_truth(fit, points) if fit else None,
         frontiers={name: each for name, each in frontiers.items() if each is not None},
         profiles=attempt("profiles", lambda: profile_table(fit, points)) if fit else None,
         rollouts=attempt("rollouts", lambda: _rollouts(fit, points)) if fit else None,

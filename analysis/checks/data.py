@@ -19,7 +19,7 @@ def left_out(points: pd.DataFrame) -> Iterator[Finding]:
     """Runs that do not count: never unseen."""
     if "excluded" not in points:
         return
-    lost = int((~points["excluded"].fillna("").isin(["", "holdout"])).sum())
+    lost = int((~points["excluded"].fillna("").isin(["", "holdout", "baseline"])).sum())
     if lost:
         text = f"{lost} of {len(points)} runs are not in the fit; the table of runs says why."
         yield Finding("left_out", "note", text, lost, "Make sure that what is left out was not chosen by its loss.")

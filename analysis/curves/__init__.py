@@ -2,7 +2,7 @@
 
 `read` takes whatever holds curves; `final_points` reduces the table to the end of each run and says of every run why it does
 not count, where it does not; `flags` lists all that a reader should know about the data before believing a fit of them.
-`COLUMNS` documents the table.
+`where` keeps a part of a table, `COLUMNS` documents it.
 """
 
 from analysis.curves.columns import COLUMNS, TEXT, Column, require
@@ -10,5 +10,18 @@ from analysis.curves.mapping import UNITS, parse_columns
 from analysis.curves.points import final_points
 from analysis.curves.quality import decaying, flags
 from analysis.curves.reading import read
+from analysis.curves.where import where
 
-__all__ = ["COLUMNS", "TEXT", "UNITS", "Column", "decaying", "final_points", "flags", "parse_columns", "read", "require"]
+__all__ = [
+    "COLUMNS",
+    "TEXT",
+    "UNITS",
+    "Column",
+    "decaying",
+    "final_points",
+    "flags",
+    "parse_columns",
+    "read",
+    "require",
+    "where",
+]

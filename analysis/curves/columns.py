@@ -26,6 +26,7 @@ class Column(NamedTuple):
 COLUMNS = {
     "run": Column(str, "", "identifier of the run", ("run_id", "run_name", "name", "id", "model", "hyper_id")),
     "role": Column(str, "", "`fit`, or `holdout` for a run kept out of the fit"),
+    "baseline": Column(str, "", "what is drawn beside trained networks and kept out of their fit, such as `3-gram`"),
     "state": Column(str, "", "planned, running, saved, done, diverged or failed", ("status",)),
     "reason": Column(str, "", "one line on how the run ended"),
     "evaluation": Column(str, "", "name of the evaluation set of `loss`", ("eval_set", "dataset", "split")),
@@ -74,6 +75,7 @@ COLUMNS = {
         "held-out cross entropy; missing where it was not evaluated",
         ("eval/loss", "val_loss", "valid_loss", "validation_loss", "eval_loss", "final_loss", "test_loss", "L"),
     ),
+    "entropy": Column(float, "nats per token", "of the data's source, where it is known exactly: no expected loss is below it"),
     "bits_per_byte": Column(float, "bits", "held-out cross entropy per UTF-8 byte", ("bpb", "val_bpb")),
     "learning_rate": Column(float, "", "of this step", ("lr", "train/lr", "train/learning_rate")),
     "peak_learning_rate": Column(float, "", "the highest of the run", ("max_lr", "peak_lr", "base_lr")),

@@ -17,7 +17,8 @@ def final_points(curves: pd.DataFrame) -> pd.DataFrame:
     """One row per run: its last evaluated step, or its last row where the held-out loss was never evaluated.
 
     The column `excluded` says why a run does not count in a fit, and is empty where it does: it diverged or failed, is not
-    finished, has no loss, one that is not above zero, or a bad one after this point, repeats another run, or is held out.
+    finished, has no loss, one that is not above zero, or a bad one after this point, repeats another run, is held out, or is a
+    baseline.
 
     Raises:
         AnalysisError: losses on several evaluation sets.
@@ -26,8 +27,8 @@ def final_points(curves: pd.DataFrame) -> pd.DataFrame:
     points = last_points(curves)
     why = exclusions(curves, points)
     points["excluded"] = why["reason"].to_numpy()
-    holdout = (points["role"] == "holdout") & (points["excluded"] == "")
-    points.loc[holdout, "excluded"] = "holdout"
+    for reason, kept_out in (("baseline", points["baseline"] != ""), ("holdout", points["role"] == "holdout")):
+        points.loc[kept_out & (points["excluded"] == ""), "excluded"] = reason
     return points
 
 
@@ -37,7 +38,7 @@ def last_points(curves: pd.DataFrame) -> pd.DataFrame:
     if len(sets) > 1:
         raise AnalysisError(
             f"the curves hold losses on {len(sets)} evaluation sets ({some(sets)}); keep one: "
-            f"curves[curves['evaluation'] == {sets[0]!r}]"
+            f"curves[curves['evaluation'] == {sets[0]!r}], or --where 'evaluation={sets[0]}'"
         )
     number, names = pd.factorize(curves["run"])
     order = in_order(curves, number, usable(curves["loss"]))

@@ -16,6 +16,7 @@ FACTS = (
     "non_embedding_parameters",
     "non_embedding_and_head_parameters",
     "steps",
+    "entropy",
 )
 
 Rows = list[dict[str, Any]]
@@ -58,12 +59,14 @@ def _read_run(directory: Any, cell: dict[str, Any]) -> tuple[dict[str, Any], Row
     run, status = _json(directory / "run.json") or {}, _json(directory / "status.json") or {}
     identity, facts = run.get("identity", {}), {**cell, **run.get("facts", {})}
     schedule = identity.get("schedule", {})
+    objective = identity.get("training", {}).get("objective", "causal")
     common = {
         "run": run.get("run_id", directory.name),
         "role": cell.get("role", "fit"),
+        "baseline": facts.get("baseline") or "",
         "state": status.get("state", "planned"),
         "reason": status.get("reason") or "",
-        "evaluation": "validation",
+        "evaluation": "validation" if objective == "causal" else "validation, each token hidden alone",
         "schedule": schedule.get("kind", ""),
         "seed": identity.get("seed"),
         "horizon": facts.get("tokens"),

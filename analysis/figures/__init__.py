@@ -5,6 +5,8 @@ PDF, and `collect` draws all that a `study` has the data for. Nothing here fits.
 """
 
 from analysis.figures.axes import FORMATS, PARAMETERS, save, short
+from analysis.figures.baselines import baselines
+from analysis.figures.brackets import brackets
 from analysis.figures.budgets import allocation
 from analysis.figures.collection import collect, save_all
 from analysis.figures.compute import frontiers, isoflops
@@ -19,6 +21,8 @@ __all__ = [
     "FORMATS",
     "PARAMETERS",
     "allocation",
+    "baselines",
+    "brackets",
     "collapsed_curves",
     "collect",
     "coordinates",

@@ -61,6 +61,12 @@ def size_bar(ax: Axes, norm: LogNorm, column: str) -> None:
     bar.outline.set_visible(False)
 
 
+def entropy_line(ax: Axes, table: pd.DataFrame) -> None:
+    """A line at each entropy that the data's sources are known to have: no expected loss is below it."""
+    for entropy in table["entropy"].dropna().unique() if "entropy" in table else ():
+        ax.axhline(entropy, color=HOLDOUT, lw=1.2, ls=":", label=f"true entropy, {entropy:.4g}")
+
+
 def log_axis(ax: Axes, which: str) -> None:
     """A logarithmic axis whose ticks stay readable where it spans less than two decades; above 1e9 as powers of ten."""
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")

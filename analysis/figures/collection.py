@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.errors import AnalysisError
 from analysis.figures.axes import save
+from analysis.figures.baselines import baselines
 from analysis.figures.budgets import allocation
 from analysis.figures.compute import frontiers, isoflops
 from analysis.figures.contours import iso_losses
@@ -23,6 +24,8 @@ def collect(study: Study) -> dict[str, Figure]:
     """The figures by name; what a procedure refused is left out, with its reason in `Study.refused`."""
     fit, points, found = study.fit, study.points, study.frontiers
     drawn: dict[str, Axes | np.ndarray] = {"loss-curves": loss_curves(study.curves, study.convention, found.get("approach 1"))}
+    if (study.curves["baseline"] != "").any():
+        drawn["baselines"] = baselines(study.curves, points, study.convention.parameters)
     if "approach 2" in found:
         drawn["isoflops"] = isoflops(found["approach 2"], points)
     if fit is not None:

@@ -9,7 +9,18 @@ from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
 from analysis.allocation import compute_optimal
-from analysis.figures.axes import LOSSES, MUTED, PARAMETERS, SIZES, log_axis, new_axes, size_bar, size_norm, styled
+from analysis.figures.axes import (
+    LOSSES,
+    MUTED,
+    PARAMETERS,
+    SIZES,
+    entropy_line,
+    log_axis,
+    new_axes,
+    size_bar,
+    size_norm,
+    styled,
+)
 from analysis.results import Fit
 
 
@@ -31,6 +42,7 @@ def fitted_losses(fit: Fit, points: pd.DataFrame, ax: Axes | None = None) -> Axe
             ax.scatter(table["tokens"], table["loss"], c=colours, marker=marker, s=30 if marker == "o" else 130, zorder=3)
             ax.scatter([], [], c=MUTED, marker=marker, s=30 if marker == "o" else 130, label=label)
     ax.plot([], [], color=MUTED, label="fitted law")
+    entropy_line(ax, used)
     ax.legend(loc="upper right")
     ax.set(xlabel="training tokens", ylabel="final held-out loss (nats per token)", title="The fitted law and its data")
     log_axis(ax, "x")

@@ -18,6 +18,7 @@ from analysis.study import Study
 
 CAPTIONS = {
     "loss-curves": "Held-out loss of every run against its compute.",
+    "baselines": "The same data counted: n-gram models beside the final losses of the networks.",
     "fitted-losses": "Final held-out losses and the fitted law, a line per model size.",
     "surface": "The fitted loss as a surface; each run is filled with the loss it measured, so that one that the law misses "
     "stands out from its background.",
@@ -45,6 +46,7 @@ def write(directory: Path, study: Study, drawn: Mapping[str, Figure]) -> Path:
         .render(
             name=directory.resolve().name,
             fit=fit,
+            truth=study.truth,
             forecast=study.forecast,
             comparison=[] if study.comparison is None else study.comparison.to_dict("records"),
             optimum=compute_optimal(fit, _budgets(fit)).to_dict("records") if fit else [],
