@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
@@ -17,9 +17,12 @@ from scaling.data.worlds import named_world
 from scaling.errors import ScalingError
 from scaling.models.parametrization import Parametrization, Rules, Standard
 from scaling.models.shapes import expand_model
-from scaling.optimization import OptimizerConfig, ScheduleConfig
+from scaling.optimization import OptimizerConfig, ScheduleConfig, TrainingConfig
 from scaling.quantities import Amount, Count
 from scaling.section import Section
+
+if TYPE_CHECKING:
+    from scaling.families import AnyRun
 
 RECIPE = 1
 """Version of the training code's mathematics: raised by any change that alters the losses of an unchanged configuration."""
@@ -147,21 +150,6 @@ class DataConfig(Section):
         return {**fields, "tokenizer": {"kind": "symbols", "vocabulary": world.vocabulary}}
 
 
-class SpikeConfig(Section):
-    """Which updates are skipped as loss spikes: those far above the last `window` steps (`scaling/training/spikes.py`)."""
-
-    window: Count = Field(128, ge=20)
-    deviations: float = Field(6.0, gt=0)
-
-
-class TrainingConfig(Section):
-    """How much is trained on, in tokens (a batch is a whole number of sequences), and whether loss spikes are skipped."""
-
-    tokens: Count
-    batch_tokens: Count
-    skip_spikes: SpikeConfig | None = None
-
-
 class MeshConfig(Section):
     """Devices along each axis; the batch is split over every axis but `tensor`.
 
@@ -276,11 +264,16 @@ class RunConfig(Section):
         """Optimizer steps: the whole batches in the token budget."""
         return self.training.tokens // self.training.batch_tokens
 
+    @property
+    def tokens(self) -> int:
+        """Training tokens, in whole batches."""
+        return self.steps * self.training.batch_tokens
 
-def identity(config: RunConfig, corpus: str, tokenizer: str) -> dict[str, Any]:
+
+def identity(config: "AnyRun", corpus: str, tokenizer: str) -> dict[str, Any]:
     """All of a run that can change its losses, with the corpus and the tokenizer named by the hashes of their content."""
     fields = config.model_dump(mode="json", exclude={"execution", "data"})
-    fields["training"]["tokens"] = config.steps * config.training.batch_tokens
+    fields["training"]["tokens"] = config.tokens
     fields["data"] = {
         "corpus": corpus,
         "tokenizer": tokenizer,

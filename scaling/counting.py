@@ -1,13 +1,15 @@
 """Parameters and FLOPs of a model, in every convention that papers use.        (no jax)
 
 FLOPs count a multiply-add as two, matrix products only; a backward pass costs twice a forward pass. Of a mixture of experts,
-every convention of FLOPs counts the experts that a token uses.
+every convention of FLOPs counts the experts that a token uses. The papers' conventions are of causal training; only `model`
+knows that where tokens are hidden, attention sees both sides and the head reads the hidden ones alone.
 """
 
 from dataclasses import asdict, dataclass
 
 from scaling.config import ModelConfig
 from scaling.models.shapes import GATED
+from scaling.optimization import predicted_places
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class TrainingFlops:
         return asdict(self)
 
 
-def count_flops(model: ModelConfig, vocabulary: int, sequence_length: int) -> TrainingFlops:
+def count_flops(model: ModelConfig, vocabulary: int, sequence_length: int, objective: str = "causal") -> TrainingFlops:
     """Training FLOPs per token of a transformer on full sequences of `sequence_length` tokens."""
     parameters = count_parameters(model, vocabulary, sequence_length)
     width, query_width, kv_width = model.width, model.heads * model.head_width, model.kv_heads * model.head_width
@@ -112,8 +114,10 @@ def count_flops(model: ModelConfig, vocabulary: int, sequence_length: int) -> Tr
     full_attention = 4 * sequence_length * query_width  # scores and weighted values, of every query with every key
     softmax = 3 * model.heads * sequence_length
     non_embedding = parameters.non_embedding - parameters.idle
+    seen = 0.5 if objective == "causal" else 1.0
+    predicted = predicted_places(sequence_length, objective) / sequence_length
     return TrainingFlops(
-        model=3.0 * (model.layers * (2 * (projections + mlp) + full_attention / 2) + 2 * head),
+        model=3.0 * (model.layers * (2 * (projections + mlp) + seen * full_attention) + 2 * predicted * head),
         palm=6.0 * parameters.active + 12.0 * model.layers * query_width * sequence_length,
         chinchilla=3.0 * (2 * head + model.layers * (2 * (projections + mlp) + full_attention + softmax) + 2 * head),
         kaplan=3.0 * (2 * non_embedding + 2 * model.layers * sequence_length * query_width),
@@ -132,6 +136,7 @@ class ModelCount:
     context: int
     tokens: float | None
     """Training tokens, where they are known."""
+    objective: str = "causal"
 
     @property
     def parameters(self) -> Parameters:
@@ -141,4 +146,4 @@ class ModelCount:
     @property
     def flops(self) -> TrainingFlops:
         """What a training token costs."""
-        return count_flops(self.model, self.vocabulary, self.context)
+        return count_flops(self.model, self.vocabulary, self.context, self.objective)

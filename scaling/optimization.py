@@ -1,11 +1,11 @@
-"""The optimizer and the schedule of a configuration.        (no jax)"""
+"""How a network is trained: objective, tokens, optimizer and schedule.        (no jax)"""
 
 import re
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from scaling.quantities import Amount
+from scaling.quantities import Amount, Count
 from scaling.section import Section, tag
 
 Multipliers = dict[str, Annotated[float, Field(ge=0)]]
@@ -118,3 +118,36 @@ class ScheduleConfig(Section):
     decay_fraction: float = Field(0.2, gt=0, le=1)
     decay_shape: Literal["linear", "1-sqrt"] = "linear"
     """Of the decay of `wsd`."""
+
+
+class SpikeConfig(Section):
+    """Which updates are skipped as loss spikes: those far above the last `window` steps (`scaling/training/spikes.py`)."""
+
+    window: Count = Field(128, ge=20)
+    deviations: float = Field(6.0, gt=0)
+
+
+class TrainingConfig(Section):
+    """What is predicted, how much is trained on, in tokens (a batch is a whole number of sequences), and whether loss spikes
+    are skipped.
+    """
+
+    tokens: Count
+    batch_tokens: Count
+    objective: Literal["causal", "masked"] = "causal"
+    """The next token, or hidden ones from both sides (`scaling/training/objectives.py`)."""
+    skip_spikes: SpikeConfig | None = None
+
+    @property
+    def extra_tokens(self) -> int:
+        """What the objective adds to the tokenizer's vocabulary: the mask."""
+        return int(self.objective == "masked")
+
+
+HIDDEN_SHARE = 0.15
+"""Of the tokens of a sequence, where tokens are hidden (Devlin et al. 2019, arXiv 1810.04805, section 3.1)."""
+
+
+def predicted_places(sequence_length: int, objective: str) -> int:
+    """How many tokens of a sequence are predicted in training: every one, or those that are hidden (at least one)."""
+    return sequence_length if objective == "causal" else max(1, round(HIDDEN_SHARE * sequence_length))

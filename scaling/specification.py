@@ -7,6 +7,8 @@ from scaling.config import RunConfig, identity, run_id
 from scaling.counting import count_flops, count_parameters
 from scaling.data.batches import Batches
 from scaling.data.prepare import Dataset
+from scaling.families import AnyRun
+from scaling.ngrams.config import NgramRun
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Specification:
     run_id: str
     identity: dict[str, Any]
     facts: dict[str, Any]
-    config: RunConfig
+    config: AnyRun
 
     def record(self) -> dict[str, Any]:
         """The content of `run.json`."""
@@ -24,31 +26,43 @@ class Specification:
         return {"run_id": self.run_id, "identity": self.identity, "facts": self.facts, "config": config}
 
 
-def specify(config: RunConfig, dataset: Dataset) -> Specification:
+def specify(config: AnyRun, dataset: Dataset) -> Specification:
     """The specification of a run on a prepared data set; a `ScalingError` where the data cannot carry it."""
-    vocabulary, length = dataset.tokenizer.vocabulary, config.data.sequence_length
-    batches = Batches(dataset.train, length, config.batch_size, config.seed)
-    tokens = config.steps * config.training.batch_tokens
+    extra = config.training.extra_tokens if isinstance(config, RunConfig) else 0
+    vocabulary, tokens = dataset.tokenizer.vocabulary + extra, config.tokens
+    batches = Batches(dataset.train, config.data.sequence_length, config.batch_size, config.seed)
     batches.check_budget(tokens, config.data.max_epochs)
-    parameters = count_parameters(config.model, vocabulary, length)
-    flops = count_flops(config.model, vocabulary, length)
     facts = {
-        "parameters": parameters.total,
-        "active_parameters": parameters.active,
-        "non_embedding_parameters": parameters.non_embedding,
-        "non_embedding_and_head_parameters": parameters.non_embedding_and_head,
+        **_sizes(config, vocabulary),
         "tokens": tokens,
         "unique_tokens": min(tokens, batches.tokens_per_epoch),
         "steps": config.steps,
-        "flops": flops.model * tokens,
-        "flops_6nd": flops.six_n_non_embedding_and_head * tokens,
-        "flops_per_token": flops.model,
         "bytes_per_token": dataset.held_out.bytes / dataset.held_out.tokens,
         "validation_tokens": dataset.held_out.tokens,
         "corpus": dataset.corpus.hash,
         "tokenizer": dataset.tokenizer.hash,
         "vocabulary": vocabulary,
-        "entropy": getattr(dataset.corpus, "entropy", None),
+        "entropy": None if extra else getattr(dataset.corpus, "entropy", None),
     }
     fields = identity(config, dataset.corpus.hash, dataset.tokenizer.hash)
     return Specification(run_id(fields), fields, facts, config)
+
+
+def _sizes(config: AnyRun, vocabulary: int) -> dict[str, Any]:
+    """What the model counts and costs."""
+    if isinstance(config, NgramRun):  # what it keeps grows with its tokens, and no matrices are multiplied
+        counts = ("parameters", "active_parameters", "non_embedding_parameters", "non_embedding_and_head_parameters")
+        costs = ("flops", "flops_6nd", "flops_per_token")
+        return {"baseline": f"{config.model.order}-gram", **dict.fromkeys(counts), **dict.fromkeys(costs, 0.0)}
+    parameters = count_parameters(config.model, vocabulary, config.data.sequence_length)
+    flops = count_flops(config.model, vocabulary, config.data.sequence_length, config.training.objective)
+    return {
+        "baseline": None,
+        "parameters": parameters.total,
+        "active_parameters": parameters.active,
+        "non_embedding_parameters": parameters.non_embedding,
+        "non_embedding_and_head_parameters": parameters.non_embedding_and_head,
+        "flops": flops.model * config.tokens,
+        "flops_6nd": flops.six_n_non_embedding_and_head * config.tokens,
+        "flops_per_token": flops.model,
+    }

@@ -23,8 +23,9 @@ def train(
 ) -> None:
     """Train one run; the same command again goes on where it stopped."""
     stop = stop_signal(None, distributed, coordinator, processes, process_id)
-    from scaling.config import RunConfig, build, override, read_yaml
+    from scaling.config import override, read_yaml
     from scaling.data.prepare import prepare
+    from scaling.families import build_run
     from scaling.record import RunDirectory
     from scaling.specification import specify
 
@@ -32,7 +33,7 @@ def train(
     if config.is_dir() and recorded is None:
         raise ScalingError(f"{config} is not a run directory: it holds no run.json")
     fields = recorded["config"] if recorded else read_yaml(config)
-    run = build(RunConfig, override(fields, overrides or []))
+    run = build_run(override(fields, overrides or []))
     dataset = prepare(run.data, run.execution.data_directory)
     specification = specify(run, dataset)
     if recorded and recorded["run_id"] != specification.run_id:
@@ -76,15 +77,13 @@ def sample(
     seed: int = 0,
     top: Annotated[int, typer.Option(min=0, help="print the n most probable tokens after the prompt")] = 0,
 ) -> None:
-    """Generate text from a run's last checkpoint."""
-    from scaling.models.sampling import Rule, Sampler, continuation, most_probable
+    """Generate text from a run: from its last checkpoint, or from the n-grams it counted."""
+    from scaling.families import open_sampler
+    from scaling.models.sampling import Rule, continuation, most_probable
     from scaling.tables import probability_table
-    from scaling.training.trained import load_trained
 
     rule = Rule(temperature, top_k, top_p)
-    trained = load_trained(run)
-    tokenizer = trained.tokenizer()
-    sampler = Sampler(trained.transformer(), trained.config.data.sequence_length)
+    sampler, tokenizer = open_sampler(run)
     logits_V, cache = sampler.read(prompt, tokenizer)
     print(prompt, end="")
     for text in continuation(sampler.generate(logits_V, cache, tokens, rule, seed), tokenizer):
@@ -124,8 +123,8 @@ def count(
 
     if Path(config).suffix in (".yaml", ".yml"):
         run = build(RunConfig, override(read_yaml(config), overrides or []))
-        size = run.data.tokenizer.vocabulary, run.data.sequence_length, float(run.training.tokens)
-        counted = ModelCount(run.model, *size)
+        vocabulary, tokens = run.data.tokenizer.vocabulary + run.training.extra_tokens, float(run.training.tokens)
+        counted = ModelCount(run.model, vocabulary, run.data.sequence_length, tokens, run.training.objective)
     elif config[:1].isdigit():
         fields = override({}, overrides or [])
         model = build(ModelConfig, {**fields, **rung(int(parse_quantity(config)), fields).fields})

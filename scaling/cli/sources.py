@@ -21,6 +21,9 @@ Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="NAME=SOURCE[:UNIT]", help="a column of other name or unit: tokens=D_billion:1e9"),
 ]
+Where = Annotated[
+    list[str] | None, typer.Option("--where", metavar="NAME=VALUE", help="keep the rows where a column has this value")
+]
 Derived = Annotated[list[str] | None, typer.Option("--derive", metavar="NAME", help="a column to compute from the others")]
 Convention = Annotated[
     str | None, typer.Option("--parameters", metavar="COLUMN", help="the column N is read from: the convention of the answer")
@@ -30,12 +33,14 @@ Level = Annotated[float, typer.Option("--level", help="of the intervals, between
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document and nothing else")]
 
 
-def read_source(source: str, columns: list[str] | None = None, derive: list[str] | None = None) -> "pd.DataFrame":
-    """The curves of any source."""
-    from analysis.curves import parse_columns, read
+def read_source(
+    source: str, columns: list[str] | None = None, derive: list[str] | None = None, conditions: list[str] | None = None
+) -> "pd.DataFrame":
+    """The curves of any source, or those of its rows where the conditions hold."""
+    from analysis.curves import parse_columns, read, where
 
     try:
-        return read(source, columns=parse_columns(columns or []), derive=derive or ())
+        return where(read(source, columns=parse_columns(columns or []), derive=derive or ()), conditions or ())
     except ImportError as error:  # a bucket's file system is an extra
         raise ScalingError(f"{source}: {error}") from None
 

@@ -16,6 +16,7 @@ from scaling.cli.sources import (
     LawName,
     Level,
     Source,
+    Where,
     fit_path,
     fit_points,
     print_comparison,
@@ -33,6 +34,7 @@ def fit(
     source: Source,
     column: Columns = None,
     derive: Derived = None,
+    where: Where = None,
     parameters: Convention = None,
     law: LawName = "chinchilla",
     method: Annotated[str | None, typer.Option(help="of the intervals; the one that holds for so many runs")] = None,
@@ -40,21 +42,24 @@ def fit(
     level: Level = 0.9,
     json: Json = False,
 ) -> None:
-    """Fit a law, with its intervals, and the compute-optimal models; a sweep keeps the fit as fit.json."""
+    """Fit a law, with its intervals, and the compute-optimal models; a whole sweep keeps the fit as fit.json."""
     from analysis.allocation import compute_optimal
     from analysis.curves import final_points, flags
     from analysis.results import write_fit
     from analysis.tables import allocation_table, fit_lines, fit_table, quality_table
+    from analysis.truth import find_truth
 
-    curves = read_source(source, column, derive)
-    fitted = fit_points(final_points(curves), source, law, parameters, level, method, objective)
+    curves = read_source(source, column, derive, where)
+    points = final_points(curves)
+    fitted = fit_points(points, source, law, parameters, level, method, objective)
+    truth = find_truth(fitted, points)
     odd = flags(curves)
     ahead = [fitted.largest * factor for factor in (1, 10, 100)]
     allocation = compute_optimal(fitted, ahead) if of_parameters_and_tokens(fitted) else None
-    kept = write_fit(fitted, source) if Path(source).is_dir() else None
+    kept = write_fit(fitted, source) if Path(source).is_dir() and not where else None
     if json:
-        return print_json(fit=summary(fitted), allocation=allocation, flags=odd, written_to=kept)
-    show(fit_table(fitted), *fit_lines(fitted))
+        return print_json(fit=summary(fitted), truth=truth, allocation=allocation, flags=odd, written_to=kept)
+    show(fit_table(fitted), *([str(truth)] if truth else []), *fit_lines(fitted))
     if allocation is not None:
         show(allocation_table(allocation, fitted.level))
     if len(odd):
@@ -69,6 +74,7 @@ def plot(
     out: Annotated[Path | None, typer.Option(help="where to write; SOURCE/figures of a directory, else figures")] = None,
     column: Columns = None,
     derive: Derived = None,
+    where: Where = None,
     parameters: Convention = None,
     level: Level = 0.9,
     json: Json = False,
@@ -78,7 +84,7 @@ def plot(
     from analysis.figures import collect, save_all
     from analysis.study import study
 
-    curves = read_source(source, column, derive)
+    curves = read_source(source, column, derive, where)
     fitted, reason = try_to_fit(final_points(curves), source, "chinchilla", parameters, level)
     found = study(curves, fitted, stored_forecast(source), reason)
     drawn = collect(found)

@@ -1,4 +1,4 @@
-"""Causal self-attention, with or without a memory of earlier tokens.
+"""Self-attention, causal or to both sides, with or without a memory of earlier tokens.
 
 Shape suffixes: B batch, L sequence, M memory (keys), D model width, H query heads, G key-value heads, K head width.
 """
@@ -11,7 +11,7 @@ from flax import nnx
 
 from scaling.config import ModelConfig
 from scaling.models.execution import ONE_DEVICE, Execution
-from scaling.models.kernels import attend, causal_attention
+from scaling.models.kernels import attend, attend_within
 from scaling.models.layers import linear, norm
 
 Array = jax.Array
@@ -27,8 +27,8 @@ class Memory(NamedTuple):
 class Attention(nnx.Module):
     """Self-attention with grouped key-value heads (Ainslie et al. 2023, arXiv 2305.13245)."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        self.config = config
+    def __init__(self, config: ModelConfig, *, causal: bool = True, rngs: nnx.Rngs):
+        self.config, self.causal = config, causal
         heads_width, kv_width = config.heads * config.head_width, config.kv_heads * config.head_width
         self.query = linear(config, config.width, heads_width, rngs)
         self.key = linear(config, config.width, kv_width, rngs)
@@ -66,7 +66,8 @@ class Attention(nnx.Module):
         scale = config.rules.attention_scale if config.attention_scale is None else config.attention_scale
         cap = config.attention_cap
         if memory is None:
-            out_BxLxHxK = causal_attention(q_BxLxHxK, k_BxMxGxK, v_BxMxGxK, scale=scale, cap=cap, execution=execution)
+            qkv = q_BxLxHxK, k_BxMxGxK, v_BxMxGxK
+            out_BxLxHxK = attend_within(*qkv, causal=self.causal, scale=scale, cap=cap, execution=execution)
         else:
             k_BxMxGxK = jax.lax.dynamic_update_slice_in_dim(memory.k_BxMxGxK, k_BxMxGxK, start, axis=1)
             v_BxMxGxK = jax.lax.dynamic_update_slice_in_dim(memory.v_BxMxGxK, v_BxMxGxK, start, axis=1)

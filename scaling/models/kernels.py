@@ -1,4 +1,4 @@
-"""Causal attention of whole sequences, by whichever kernel the platform has.
+"""Attention within whole sequences, by whichever kernel the platform has.
 
 Shape suffixes: B batch, L sequence, M keys, H query heads, G key-value heads, R query heads of each key-value head,
 K head width.
@@ -59,15 +59,18 @@ def _cudnn_obstacle(model: ModelConfig, platform: str) -> str | None:
     return None
 
 
-def causal_attention(
-    q_BxLxHxK: Array, k_BxLxGxK: Array, v_BxLxGxK: Array, *, scale: float, cap: float | None, execution: Execution
+def attend_within(
+    q_BxLxHxK: Array, k_BxLxGxK: Array, v_BxLxGxK: Array, *, causal: bool, scale: float, cap: float | None, execution: Execution
 ) -> Array:
-    """softmax(scale q k^T) v over the keys up to each query's position; [B, L, H, K]. See `attend`."""
+    """softmax(scale q k^T) v over the keys up to each query's position, or over all; [B, L, H, K]. See `attend`."""
     if execution.attention == "xla":
-        return blocked(q_BxLxHxK, k_BxLxGxK, v_BxLxGxK, scale=scale, cap=cap)
+        if causal:
+            return blocked(q_BxLxHxK, k_BxLxGxK, v_BxLxGxK, scale=scale, cap=cap)
+        last_L = jnp.full(q_BxLxHxK.shape[1], q_BxLxHxK.shape[1] - 1)
+        return attend(q_BxLxHxK, k_BxLxGxK, v_BxLxGxK, last_L, scale=scale, cap=cap)
     kernels: dict[str, Callable[[Array, Array, Array], Array]] = {
-        "splash": lambda q, k, v: splash(q, k, v, scale=scale, cap=cap),
-        "cudnn": lambda q, k, v: jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True, implementation="cudnn"),
+        "splash": lambda q, k, v: splash(q, k, v, causal=causal, scale=scale, cap=cap),
+        "cudnn": lambda q, k, v: jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=causal, implementation="cudnn"),
     }
     heads = PartitionSpec(execution.batch_axes, None, "tensor", None)
     kernel = execution.each_device(kernels[execution.attention], heads, heads, check_vma=False)  # kernels do not say it
@@ -122,13 +125,21 @@ def blocked(q_BxLxHxK: Array, k_BxLxGxK: Array, v_BxLxGxK: Array, *, scale: floa
 
 
 def splash(
-    q_BxLxHxK: Array, k_BxLxGxK: Array, v_BxLxGxK: Array, *, scale: float, cap: float | None, interpret: bool = False
+    q_BxLxHxK: Array,
+    k_BxLxGxK: Array,
+    v_BxLxGxK: Array,
+    *,
+    causal: bool = True,
+    scale: float,
+    cap: float | None,
+    interpret: bool = False,
 ) -> Array:
     """The Pallas kernel for TPU that computes only the blocks of scores which the mask leaves; `interpret` runs it anywhere."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
 
     length, heads = q_BxLxHxK.shape[1:3]
-    mask = splash_attention_mask.MultiHeadMask([splash_attention_mask.CausalMask((length, length))] * heads)
+    of_head = splash_attention_mask.CausalMask if causal else splash_attention_mask.FullMask
+    mask = splash_attention_mask.MultiHeadMask([of_head((length, length))] * heads)
     kernel = splash_attention_kernel.make_splash_mha(
         mask, head_shards=1, q_seq_shards=1, attn_logits_soft_cap=cap, interpret=interpret
     )

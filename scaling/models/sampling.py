@@ -59,17 +59,18 @@ class Sampler:
     """A model with the compiled functions that go on with a sequence, its keys and values kept."""
 
     def __init__(self, model: Transformer, sequence_length: int):
-        graph, self._state = nnx.split(model)
-        self._empty = model.empty_cache(1, sequence_length)
+        graph, state = nnx.split(model)
         self.sequence_length = sequence_length
+        self._empty: Any = model.empty_cache(1, sequence_length)
 
+        @jax.jit
         def extend(state: Any, tokens_1xL: Array, cache: Cache) -> tuple[Array, Cache]:
             logits_1xLxV, cache = nnx.merge(graph, state).extend(tokens_1xL, cache)
             return logits_1xLxV[0, -1], cache
 
-        self._extend = jax.jit(extend)
+        self._extend = lambda tokens_1xL, cache: extend(state, tokens_1xL, cache)
 
-    def read(self, prompt: str, tokenizer: Tokenizer) -> tuple[Array, Cache]:
+    def read(self, prompt: str, tokenizer: Tokenizer) -> tuple[Array, Any]:
         """Logits [V] of the token after the prompt, and the cache to go on with. No text is the beginning of a document.
 
         Raises:
@@ -80,9 +81,9 @@ class Sampler:
         token_L = tokenizer.encode(prompt) if prompt else np.array([tokenizer.end_of_document])
         if len(token_L) > self.sequence_length:
             raise ScalingError(f"the prompt has {len(token_L)} tokens, a training sequence {self.sequence_length}; shorten it")
-        return self._extend(self._state, jnp.asarray(token_L, jnp.int32)[None], self._empty)
+        return self._extend(jnp.asarray(token_L, jnp.int32)[None], self._empty)
 
-    def generate(self, logits_V: Array, cache: Cache, tokens: int | None, rule: Rule, seed: int) -> Iterator[int]:
+    def generate(self, logits_V: Array, cache: Any, tokens: int | None, rule: Rule, seed: int) -> Iterator[int]:
         """`tokens` tokens after what `read` returned; None for as many as a training sequence has room for.
 
         Raises:
@@ -99,7 +100,7 @@ class Sampler:
         token = None
         for key in jax.random.split(jax.random.key(seed), tokens):
             if token is not None:
-                logits_V, cache = self._extend(self._state, token[None, None], cache)
+                logits_V, cache = self._extend(token[None, None], cache)
             token = choose(logits_V, key).astype(jnp.int32)
             yield int(token)
 

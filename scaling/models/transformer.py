@@ -1,4 +1,4 @@
-"""A decoder-only transformer (Vaswani et al. 2017, arXiv 1706.03762), of the kind that its configuration says.
+"""A transformer of one stack of blocks (Vaswani et al. 2017, arXiv 1706.03762), of the kind that its configuration says.
 
 Shape suffixes: B batch, L sequence, D model width, V vocabulary.
 """
@@ -29,14 +29,17 @@ class Cache(NamedTuple):
 
 
 class Transformer(nnx.Module):
-    """Token ids to next-token logits. Parameters are float32; products are computed in `config.dtype`."""
+    """Token ids to logits: of the next token where attention is causal, else of the token itself.
 
-    def __init__(self, config: ModelConfig, vocabulary: int, sequence_length: int, *, rngs: nnx.Rngs):
+    Parameters are float32; products are computed in `config.dtype`.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary: int, sequence_length: int, *, causal: bool = True, rngs: nnx.Rngs):
         self.config = config
         self.embedding = nnx.Embed(vocabulary, config.width, embedding_init=normal(0.02), rngs=rngs)
         if config.positions == "learned":
             self.positions = nnx.Embed(sequence_length, config.width, embedding_init=normal(0.02), rngs=rngs)
-        self.blocks = nnx.List([Block(config, rngs=rngs) for _ in range(config.layers)])
+        self.blocks = nnx.List([Block(config, causal=causal, rngs=rngs) for _ in range(config.layers)])
         if config.norm_placement != "after":
             self.norm = norm(config, config.width, rngs)
         if not config.tied_head:
@@ -44,7 +47,7 @@ class Transformer(nnx.Module):
         self.dtype = jnp.dtype(config.dtype)
 
     def __call__(self, tokens_BxL: Array) -> Array:
-        """Logits, float32 [B, L, V]: position l predicts token l + 1."""
+        """Logits, float32 [B, L, V]: position l predicts token l + 1 where attention is causal, else token l."""
         return self.logits(self.hidden(tokens_BxL)[0])
 
     def hidden(self, tokens_BxL: Array, execution: Execution = ONE_DEVICE) -> tuple[Array, Load | None]:
@@ -106,11 +109,11 @@ class Transformer(nnx.Module):
 class Block(nnx.Module):
     """Attention and MLP, each added to the residual stream, with norms where `norm_placement` says."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, causal: bool, rngs: nnx.Rngs):
         self.placement, self.parallel = config.norm_placement, config.parallel_blocks
         self.multiplier = config.rules.residual_multiplier
         self.attention_norm = norm(config, config.width, rngs)
-        self.attention = Attention(config, rngs=rngs)
+        self.attention = Attention(config, causal=causal, rngs=rngs)
         self.mlp_norm = norm(config, config.width, rngs)
         self.mlp = (MLP if config.experts == 1 else MixtureOfExperts)(config, rngs=rngs)
         if self.placement == "both":

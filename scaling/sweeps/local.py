@@ -45,7 +45,7 @@ class Launcher:
             if directory.status["state"] == "failed":
                 directory.update_status(state="planned", reason=None)
         left = [cell for cell in cells if self.state(cell) not in TERMINAL]
-        dtypes = {cell["config"]["model"]["dtype"] for cell in left}
+        dtypes = {cell["config"]["model"]["dtype"] for cell in left if "dtype" in cell["config"]["model"]}
         sharded = any(math.prod(cell["config"]["execution"]["mesh"].values()) > 1 for cell in left)
         slots = [None] if sharded else find_slots(len(left))  # a sharded run takes every device of the machine
         self.workers = [self._start(role, index, slot, dtypes) for index, slot in enumerate(slots if left else [])]

@@ -20,6 +20,7 @@ from scaling.config import DataConfig, RunConfig, Section, build, override, read
 from scaling.counting import count_flops
 from scaling.data.prepare import Dataset, prepare
 from scaling.errors import ScalingError
+from scaling.families import AnyRun, build_run
 from scaling.models.ladder import rung
 from scaling.quantities import format_quantity, parse_quantity
 from scaling.record import RunDirectory, now, read_json, write_json
@@ -87,7 +88,7 @@ def make_plan(sweep: SweepConfig) -> Plan:
     """
     datasets: dict[tuple[Any, Path], Dataset] = {}
     chosen = sweep.rule.reference if sweep.rule else None
-    reference = None if chosen is None else _configure(sweep.base, chosen)
+    reference = None if chosen is None else _network(_configure(sweep.base, chosen), "the reference of a rule")
 
     def cell(role: Literal["fit", "holdout"], labels: dict[str, Any]) -> Cell:
         config = _configure(sweep.base, labels) if sweep.rule is None else _apply(sweep.rule, reference, sweep.base, labels)
@@ -105,7 +106,7 @@ def make_plan(sweep: SweepConfig) -> Plan:
         other = ids.setdefault(each.specification.run_id, each.labels)
         if other is not each.labels:
             raise ScalingError(f"two cells of the sweep {sweep.name} are the same run: {other} and {each.labels}")
-    fitted.sort(key=lambda each: (-each.specification.facts["parameters"], -each.specification.facts["tokens"]))
+    fitted.sort(key=lambda each: (-(each.specification.facts["parameters"] or 0), -each.specification.facts["tokens"]))
     return Plan(sweep.name, [*fitted, *held_out], sweep.rule)
 
 
@@ -116,7 +117,7 @@ def _grid(axes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(axes, values, strict=True))
 
 
-def _configure(base: Mapping[str, Any], labels: Mapping[str, Any]) -> RunConfig:
+def _configure(base: Mapping[str, Any], labels: Mapping[str, Any]) -> AnyRun:
     return _run(_merge(base, labels), labels.get("budget"))
 
 
@@ -131,18 +132,24 @@ def _apply(rule: Rule, reference: RunConfig | None, base: Mapping[str, Any], lab
 
     def run(fields: dict[str, Any], batch_tokens: float, rate: float) -> RunConfig:
         fields = set_path(fields, "training.batch_tokens", batch_tokens)
-        return _run(set_path(fields, "optimizer.learning_rate", rate), budget)
+        return _network(_run(set_path(fields, "optimizer.learning_rate", rate), budget), f"the rule {rule.name}")
 
     length = build(DataConfig, fields.get("data", {})).sequence_length
     for_size = run({name: section for name, section in fields.items() if name != "execution"}, length, 0)
     return run(fields, *choose(rule, size_of(for_size, for_size.training.tokens), reference, length))
 
 
-def _run(fields: dict[str, Any], budget: Any) -> RunConfig:
+def _network(config: AnyRun, what: str) -> RunConfig:
+    if not isinstance(config, RunConfig):
+        raise ScalingError(f"{what} is for networks: an n-gram model has no FLOPs, no batch and no learning rate")
+    return config
+
+
+def _run(fields: dict[str, Any], budget: Any) -> AnyRun:
     """The run of these fields, of as many tokens as the budget pays for where there is one."""
     if budget is not None:
         fields = set_path(fields, "training.tokens", _tokens_of_budget(fields, budget))
-    return build(RunConfig, fields)
+    return build_run(fields)
 
 
 def _merge(base: Mapping[str, Any], labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,8 +176,9 @@ def _shape(value: Any, base: Mapping[str, Any]) -> dict[str, Any]:
 def _tokens_of_budget(fields: dict[str, Any], budget: Any) -> int:
     """The whole batches whose training costs `budget` model FLOPs."""
     batch = parse_quantity(fields.get("training", {}).get("batch_tokens"))
-    config = build(RunConfig, set_path(fields, "training.tokens", batch))
-    per_token = count_flops(config.model, config.data.tokenizer.vocabulary, config.data.sequence_length).model
+    config = _network(build_run(set_path(fields, "training.tokens", batch)), "a budget")
+    vocabulary, objective = config.data.tokenizer.vocabulary + config.training.extra_tokens, config.training.objective
+    per_token = count_flops(config.model, vocabulary, config.data.sequence_length, objective).model
     batches = int(parse_quantity(budget) / per_token / batch)
     if batches < 1:
         spent = format_quantity(parse_quantity(budget))

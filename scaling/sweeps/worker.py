@@ -4,9 +4,9 @@ paid once for a worker and a model shape."""
 import time
 from pathlib import Path
 
-from scaling.config import RunConfig, build
 from scaling.data.prepare import prepare
 from scaling.errors import Exit, ScalingError
+from scaling.families import build_run
 from scaling.record import TERMINAL, RunDirectory, read_json
 from scaling.specification import specify
 from scaling.stopping import Stop
@@ -48,6 +48,6 @@ def work(sweep: Path, role: str, stop: Stop) -> Exit:
 
 def _train(path: Path, config_fields: dict, stop: Stop) -> Exit | None:
     with output_to(path / "log.txt"):
-        config = build(RunConfig, config_fields)
+        config = build_run(config_fields)
         dataset = prepare(config.data, config.execution.data_directory)
         return attempt(path, specify(config, dataset), dataset, stop)

@@ -15,13 +15,13 @@ import jax
 
 from scaling.data.prepare import Dataset
 from scaling.errors import Exit, RecordError, ScalingError
+from scaling.families import trainer
 from scaling.lease import Lease, claim
 from scaling.record import FollowedRun, RunDirectory, now, write_json
 from scaling.specification import Specification
 from scaling.stopping import Stop
 from scaling.training import processes
 from scaling.training.checkpoints import SaveError
-from scaling.training.loop import train
 
 
 def attempt(path: Path, specification: Specification, dataset: Dataset, stop: Stop) -> Exit | None:
@@ -50,7 +50,7 @@ def attempt(path: Path, specification: Specification, dataset: Dataset, stop: St
             _keep_compiled_programs(Path(specification.config.execution.cache_directory) / "jax")
             if processes.is_first():
                 write_json(path / "environment.json", _environment(specification, number))
-            return train(directory, specification, dataset, number, stop)
+            return trainer(specification.config)(directory, specification, dataset, number, stop)
         except Exception as error:
             code, reason = _classify(error)
             if code is not Exit.USAGE:  # a user's mistake is its one line; anything else leaves its trace in the log

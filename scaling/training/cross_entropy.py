@@ -50,7 +50,9 @@ def token_losses(logits: Callable[[Array], Array], x_BxLxD: Array, target_BxL: A
     return TokenLosses(*(each.swapaxes(0, 1).reshape(batch, length) for each in losses))
 
 
-def chunk_length(sequences: int, length: int, vocabulary: int) -> int:
-    """The longest chunk that divides `length` and whose logits, of so many sequences, are at most `LOGIT_BYTES`."""
-    fitting = max(1, LOGIT_BYTES // (4 * sequences * vocabulary))
+def chunk_length(sequences: int, length: int, vocabulary: int, most: int | None = None) -> int:
+    """The longest chunk that divides `length`, of at most `most` positions where that is said, else such that the logits of so
+    many sequences are at most `LOGIT_BYTES`.
+    """
+    fitting = most or max(1, LOGIT_BYTES // (4 * sequences * vocabulary))
     return max(chunk for chunk in range(1, length + 1) if length % chunk == 0 and chunk <= fitting)

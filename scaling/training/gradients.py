@@ -1,7 +1,7 @@
 """The gradient over a batch from its parts: groups of devices side by side, micro-batches one after another.
 
 How the gradients of the parts differ is the noise of the gradient, at no cost but their norms.
-Shape suffixes: B batch, G groups, A micro-batches, L sequence.
+B is the batch, G groups, A micro-batches.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,10 @@ import optax
 
 Array = jax.Array
 
-Objective = Callable[[Any, Array], tuple[Array, Array]]
-"""(parameters, tokens [B, L + 1]) -> what is minimised and the cross entropy, both means over the tokens."""
+Objective = Callable[[Any, Any], tuple[Array, Array]]
+"""(parameters, sequences) -> what is minimised and the cross entropy, both means over the predicted tokens.
+
+Sequences are an array, or a tree of them, whose first dimension is the batch."""
 
 GROUP_AXES = ("replica", "data")
 """Mesh axes whose devices hold the same parameters: the gradient of each is summed over its own sequences first."""
@@ -39,49 +41,60 @@ class Gradient(NamedTuple):
 
 
 def batch_gradient(
-    objective: Objective, parameters: Any, tokens_BxL1: Array, *, groups: int = 1, accumulation: int = 1, shardings: Any = None
+    objective: Objective,
+    parameters: Any,
+    sequences: Any,
+    tokens: int,
+    *,
+    groups: int = 1,
+    accumulation: int = 1,
+    shardings: Any = None,
 ) -> Gradient:
     """The exact mean gradient over a batch, in float32.
 
     Args:
         objective: of the sequences of one part.
         parameters: a tree of float32 arrays.
-        tokens_BxL1: int32, B divisible by groups x accumulation.
+        sequences: of the batch, a number divisible by groups x accumulation.
+        tokens: how many are predicted in the batch, an equal number in each sequence.
         groups: devices along `GROUP_AXES` of the mesh; their gradients are added up once, after the last micro-batch.
         accumulation: micro-batches of each group.
         shardings: of the parameters, which the gradients are then kept in; None on one device.
     """
 
-    def part(tokens_bxL1: Array) -> tuple[Any, Array, Array]:
-        (_, cross_entropy), gradient = jax.value_and_grad(objective, has_aux=True)(parameters, tokens_bxL1)
+    def part(some: Any) -> tuple[Any, Array, Array]:
+        (_, cross_entropy), gradient = jax.value_and_grad(objective, has_aux=True)(parameters, some)
         if shardings is not None:
             gradient = jax.lax.with_sharding_constraint(gradient, shardings)
         return gradient, cross_entropy, optax.tree.norm(gradient, squared=True)
 
-    def of_group(tokens_bxL1: Array) -> tuple[Any, Array, Array]:
+    def of_group(some: Any) -> tuple[Any, Array, Array]:
         if accumulation == 1:
-            return part(tokens_bxL1)
-        tokens_AxbxL1 = micro_batches(tokens_bxL1, accumulation)
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(part, tokens_AxbxL1[0]))
-        sums, _ = jax.lax.scan(lambda sums, tokens: (jax.tree.map(jnp.add, sums, part(tokens)), None), zeros, tokens_AxbxL1)
+            return part(some)
+        parts = micro_batches(some, accumulation)
+        shapes = jax.eval_shape(part, jax.tree.map(lambda leaf: leaf[0], parts))
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        sums, _ = jax.lax.scan(lambda sums, each: (jax.tree.map(jnp.add, sums, part(each)), None), zeros, parts)
         return jax.tree.map(lambda leaf: leaf / accumulation, sums)
 
     if groups == 1:
-        mean, cross_entropy, part_square = of_group(tokens_BxL1)
+        mean, cross_entropy, part_square = of_group(sequences)
     else:
-        tokens_GxbxL1 = tokens_BxL1.reshape(groups, -1, tokens_BxL1.shape[1])
-        of_each = jax.vmap(of_group, spmd_axis_name=GROUP_AXES)(tokens_GxbxL1)
+        by_group = jax.tree.map(lambda leaf: leaf.reshape(groups, -1, *leaf.shape[1:]), sequences)
+        of_each = jax.vmap(of_group, spmd_axis_name=GROUP_AXES)(by_group)
         mean, cross_entropy, part_square = jax.tree.map(lambda leaf: leaf.mean(axis=0), of_each)
-    parts, tokens = groups * accumulation, tokens_BxL1.shape[0] * (tokens_BxL1.shape[1] - 1)
+    parts = groups * accumulation
     if parts == 1:
         return Gradient(mean, cross_entropy, None)
     square = optax.tree.norm(mean, squared=True)
     return Gradient(mean, cross_entropy, estimate_noise(part_square, square, tokens / parts, tokens))
 
 
-def micro_batches(tokens_BxL1: Array, accumulation: int) -> Array:
-    """[A, B / A, L + 1]: each has every A-th sequence, and so an equal share of those on each device."""
-    return tokens_BxL1.reshape(-1, accumulation, tokens_BxL1.shape[1]).swapaxes(0, 1)
+def micro_batches(sequences: Any, accumulation: int) -> Any:
+    """Of each array [B, ...] one [A, B / A, ...]: each part has every A-th sequence, and so an equal share of those on each
+    device.
+    """
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, accumulation, *leaf.shape[1:]).swapaxes(0, 1), sequences)
 
 
 def estimate_noise(part_square: Array, square: Array, part_tokens: float, tokens: float) -> Noise:

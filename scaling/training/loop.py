@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scaling.config import RunConfig
 from scaling.data.batches import Batches
 from scaling.data.prepare import Dataset
 from scaling.errors import Exit
@@ -60,10 +61,17 @@ class _Training:
     def __init__(self, directory: RunDirectory, specification: Specification, dataset: Dataset, attempt: int):
         self.directory, self.specification, self.attempt = directory, specification, attempt
         config, facts = specification.config, specification.facts
+        assert isinstance(config, RunConfig)
         self.config, self.steps = config, config.steps
         length, rule = config.data.sequence_length, config.training.skip_spikes
         self.program: Program = make_program(
-            config.model, facts["vocabulary"], length, config.execution.program, config.optimizer.structure, rule
+            config.model,
+            facts["vocabulary"],
+            length,
+            config.execution.program,
+            config.optimizer.structure,
+            rule,
+            config.training.objective,
         )
         self.batches = Batches(dataset.train, length, config.batch_size, config.seed)
         self.validation = dataset.held_out

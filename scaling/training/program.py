@@ -11,15 +11,16 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from scaling.config import ModelConfig, ProgramConfig, SpikeConfig
+from scaling.config import ModelConfig, ProgramConfig
 from scaling.models.execution import BATCH_AXES, Execution
 from scaling.models.kernels import choose_attention
 from scaling.models.moe import Load, balance
 from scaling.models.transformer import Transformer
-from scaling.optimization import ADAMW, Structure
+from scaling.optimization import ADAMW, SpikeConfig, Structure
 from scaling.training.cross_entropy import TokenLosses, chunk_length, token_losses
 from scaling.training.gradients import GROUP_AXES, Noise, SmoothedNoise, batch_gradient, micro_batches, smooth
 from scaling.training.mesh import BATCH, check_divisible, make_mesh, parameter_shardings
+from scaling.training.objectives import Examples, hidden_tokens, next_tokens, one_hidden_token
 from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer, no_hyperparameters
 from scaling.training.spikes import no_spikes, skip_spike
 
@@ -36,6 +37,8 @@ class State(NamedTuple):
     """Updates done (int32 scalar); with the seed also the position in the data."""
     spikes: Any = None
     """`spikes.Spikes` where loss spikes are skipped."""
+    hiding: Any = None
+    """Where tokens are hidden: the key (uint32 [2]) of which, at all steps."""
 
 
 class Metrics(NamedTuple):
@@ -62,7 +65,8 @@ class Program:
     step: Callable[[State, Array, Hyperparameters], tuple[State, Metrics]]
     """(state, tokens int32 [B, L + 1], hyperparameters) -> the next state; the old one is donated."""
     evaluate: Callable[[Any, Any, Any], Array]
-    """(parameters, tokens int32 [B, L + 1], weights float32 [B]) -> summed cross entropy in nats over the weighted rows."""
+    """(parameters, tokens int32 [B, L + 1], weights float32 [B]) -> summed cross entropy in nats over the weighted rows, of the
+    last L tokens each: where tokens are hidden, of each while it alone is."""
     abstract_state: State
     """Shapes, types and shardings of the state, to restore a checkpoint into."""
     batch_sharding: NamedSharding
@@ -75,10 +79,13 @@ def make_program(
     config: ProgramConfig,
     optimizer: Structure = ADAMW,
     skip_spikes: SpikeConfig | None = None,
+    objective: str = "causal",
 ) -> Program:
     """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call."""
     traced = {"z_loss": 0.0, "balance_loss": 0.0}  # in Hyperparameters: runs that differ in them share a program
-    return _make_program(model.model_copy(update=traced), vocabulary, sequence_length, config, optimizer, skip_spikes)
+    return _make_program(
+        model.model_copy(update=traced), vocabulary, sequence_length, config, optimizer, skip_spikes, objective
+    )
 
 
 @functools.cache
@@ -89,6 +96,7 @@ def _make_program(
     config: ProgramConfig,
     optimizer: Structure,
     skip_spikes: SpikeConfig | None,
+    objective: str,
 ) -> Program:
     check_divisible(config.mesh, model, vocabulary)
     mesh = make_mesh(config.mesh)
@@ -101,47 +109,60 @@ def _make_program(
     grouped = model.experts == 1  # the load of experts is balanced over the whole batch, not over a group's part of it
     groups = config.mesh.replica * config.mesh.data if grouped else 1
     training = replace(evaluation, batch_axes=BATCH_AXES[len(GROUP_AXES) :]) if groups > 1 else evaluation
-    graph = nnx.graphdef(nnx.eval_shape(lambda: Transformer(model, vocabulary, sequence_length, rngs=nnx.Rngs(0))))
+    causal = objective == "causal"
+
+    def make(key: Any) -> Transformer:
+        return Transformer(model, vocabulary, sequence_length, causal=causal, rngs=nnx.Rngs(key))
+
+    graph = nnx.graphdef(nnx.eval_shape(lambda: make(0)))
 
     def initialise(hyper: Hyperparameters, seed: Array) -> State:
-        transformer = Transformer(model, vocabulary, sequence_length, rngs=nnx.Rngs(jax.random.key(seed)))
+        transformer = make(jax.random.key(seed))
         parameters = nnx.to_pure_dict(nnx.state(transformer, nnx.Param))
         step = jnp.int32(0)
         noise = SmoothedNoise(*[jnp.float32(0.0)] * len(SmoothedNoise._fields))
         spikes = None if skip_spikes is None else no_spikes(skip_spikes)
-        return State(parameters, make_optimizer(optimizer, model.rules, hyper, step).init(parameters), noise, step, spikes)
+        hiding = None if causal else jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 1))
+        of_optimizer = make_optimizer(optimizer, model.rules, hyper, step).init(parameters)
+        return State(parameters, of_optimizer, noise, step, spikes, hiding)
 
-    def losses(parameters: Any, tokens_BxL1: Array, execution: Execution) -> tuple[TokenLosses, Load | None]:
+    def examples_of(state: State, tokens_BxL1: Array) -> Examples:
+        if causal:
+            return next_tokens(tokens_BxL1)
+        return hidden_tokens(tokens_BxL1, jax.random.fold_in(jax.random.wrap_key_data(state.hiding), state.step), vocabulary)
+
+    def losses(parameters: Any, examples: Examples, execution: Execution) -> tuple[TokenLosses, Load | None]:
         transformer = nnx.merge(graph, nnx.State(parameters))
-        x_BxLxD, load = transformer.hidden(tokens_BxL1[:, :-1], execution)
-        sequences = len(tokens_BxL1) // execution.batch_shards
-        chunk = config.loss_chunk or chunk_length(sequences, sequence_length, vocabulary // config.mesh.tensor)
+        x_BxLxD, load = transformer.hidden(examples.input_BxL, execution)
+        sequences, places = len(examples.input_BxL) // execution.batch_shards, examples.target_BxM.shape[1]
+        chunk = chunk_length(sequences, places, vocabulary // config.mesh.tensor, config.loss_chunk)
 
         def logits(x_BxCxD: Array) -> Array:
             return execution.constrain(transformer.logits(x_BxCxD), None, "tensor")
 
-        return token_losses(logits, x_BxLxD, tokens_BxL1[:, 1:], chunk), load
+        return token_losses(logits, examples.at_places(x_BxLxD), examples.target_BxM, chunk), load
 
-    def chosen_experts(parameters: Any, tokens_BxL1: Array, accumulation: int) -> Array:
+    def chosen_experts(parameters: Any, input_BxL: Array, accumulation: int) -> Array:
         """What part of the choices of a whole batch fell on each expert, of each layer."""
 
-        def of_part(tokens_bxL1: Array) -> Array:
-            return nnx.merge(graph, nnx.State(parameters)).hidden(tokens_bxL1[:, :-1], training)[1].chosen_E
+        def of_part(input_bxL: Array) -> Array:
+            return nnx.merge(graph, nnx.State(parameters)).hidden(input_bxL, training)[1].chosen_E
 
-        return jax.lax.map(of_part, micro_batches(tokens_BxL1, accumulation)).mean(axis=0)
+        return jax.lax.map(of_part, micro_batches(input_BxL, accumulation)).mean(axis=0)
 
     def step(state: State, tokens_BxL1: Array, hyper: Hyperparameters) -> tuple[State, Metrics]:
         accumulation = _accumulation(model, config, mesh, len(tokens_BxL1))
+        examples = examples_of(state, tokens_BxL1)
         chosen_NxE = None
         if model.experts > 1 and accumulation > 1:  # the balance is of the whole batch: its load has to be known before
             chosen_NxE = jax.lax.cond(
                 hyper.balance_loss > 0,
-                lambda: chosen_experts(state.parameters, tokens_BxL1, accumulation),
+                lambda: chosen_experts(state.parameters, examples.input_BxL, accumulation),
                 lambda: jnp.zeros((model.layers, model.experts)),
             )
 
-        def objective(parameters: Any, tokens_bxL1: Array) -> tuple[Array, Array]:
-            token, load = losses(parameters, tokens_bxL1, training)
+        def minimise(parameters: Any, some: Examples) -> tuple[Array, Array]:
+            token, load = losses(parameters, some, training)
             cross_entropy = token.cross_entropy.mean()
             minimised = cross_entropy + hyper.z_loss * jnp.square(token.log_z).mean()
             if load is not None:
@@ -149,9 +170,10 @@ def _make_program(
             return minimised, cross_entropy
 
         gradient = batch_gradient(
-            objective,
+            minimise,
             state.parameters,
-            tokens_BxL1,
+            examples,
+            examples.target_BxM.size,
             groups=groups,
             accumulation=accumulation,
             shardings=state_shardings.parameters,
@@ -172,11 +194,16 @@ def _make_program(
             noise_scale=None if gradient.noise is None else noise.covariance_trace / noise.squared_norm,
             skipped_updates=jnp.int32(0) if spikes is None else spikes.skipped,
         )
-        return State(parameters, optimizer_state, noise, state.step + 1, spikes), metrics
+        return State(parameters, optimizer_state, noise, state.step + 1, spikes, state.hiding), metrics
 
     def evaluate(parameters: Any, tokens_BxL1: Array, weights_B: Array) -> Array:
-        token, _ = losses(parameters, tokens_BxL1, evaluation)
-        return (token.cross_entropy.sum(axis=1) * weights_B).sum()
+        def weighted(examples: Examples) -> Array:
+            return (losses(parameters, examples, evaluation)[0].cross_entropy.sum(axis=1) * weights_B).sum()
+
+        if causal:
+            return weighted(next_tokens(tokens_BxL1))
+        places_L = jnp.arange(sequence_length)
+        return jax.lax.map(lambda place: weighted(one_hidden_token(tokens_BxL1, place, vocabulary)), places_L).sum()
 
     abstract = jax.eval_shape(initialise, no_hyperparameters(optimizer), jnp.uint32(0))
     state_shardings = _state_shardings(mesh, abstract)
@@ -220,5 +247,5 @@ def _state_shardings(mesh: Mesh, state: State) -> State:
         return next((of_path[each] for each in endings if shapes.get(each) == leaf.shape), replicated)
 
     optimizer = jax.tree_util.tree_map_with_path(sharding, state.optimizer)
-    noise, spikes = jax.tree.map(lambda _: replicated, (state.noise, state.spikes))
-    return State(parameters, optimizer, noise, replicated, spikes)
+    noise, spikes, hiding = jax.tree.map(lambda _: replicated, (state.noise, state.spikes, state.hiding))
+    return State(parameters, optimizer, noise, replicated, spikes, hiding)

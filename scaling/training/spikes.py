@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scaling.config import SpikeConfig
+from scaling.optimization import SpikeConfig
 
 Array = jax.Array
 

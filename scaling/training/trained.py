@@ -1,16 +1,21 @@
 """A run's last saved model, to use it after training."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from scaling.config import ProgramConfig, RunConfig, build
+from scaling.config import ProgramConfig, RunConfig
 from scaling.data.prepare import prepare
 from scaling.data.tokenizers import Tokenizer, make_tokenizer
 from scaling.errors import ScalingError
+from scaling.families import AnyRun, build_run
 from scaling.models.transformer import Transformer
 from scaling.record import RunDirectory
 from scaling.training.checkpoints import restore
@@ -33,6 +38,12 @@ class Trained:
         graph = nnx.graphdef(nnx.eval_shape(lambda: Transformer(model, vocabulary, length, rngs=nnx.Rngs(0))))
         return nnx.merge(graph, nnx.State(self.parameters))
 
+    def next_probabilities(self) -> Callable[[np.ndarray], np.ndarray]:
+        """A function of tokens [B, L]: the probabilities [B, L, V] of the token after each."""
+        graph, state = nnx.split(self.transformer())
+        predict = jax.jit(lambda state, tokens_BxL: jax.nn.softmax(nnx.merge(graph, state)(tokens_BxL)))
+        return lambda tokens_BxL: np.asarray(predict(state, jnp.asarray(tokens_BxL, jnp.int32)))
+
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the run; one that was trained is found, or made again, with the run's data.
 
@@ -50,19 +61,32 @@ class Trained:
         return tokenizer
 
 
-def load_trained(path: Path) -> Trained:
-    """The newest saved model of a run directory, on one device.
+def read_run(path: Path) -> tuple[AnyRun, dict[str, Any]]:
+    """The configuration and the facts of a run directory.
 
     Raises:
-        ScalingError: no run directory, or nothing saved in it.
+        ScalingError: it is none.
     """
     record = RunDirectory(path).specification
     if record is None:
         raise ScalingError(f"{path} is not a run directory: it holds no run.json")
-    config = build(RunConfig, record["config"])
+    return build_run(record["config"]), record["facts"]
+
+
+def load_trained(path: Path) -> Trained:
+    """The newest saved model of a run directory, on one device.
+
+    Raises:
+        ScalingError: no run directory, no network saved in it, or one that does not predict the next token.
+    """
+    config, facts = read_run(path)
+    if not isinstance(config, RunConfig):
+        raise ScalingError(f"{path} counted a {facts['baseline']} model, which has no weights")
+    if config.training.objective == "masked":
+        raise ScalingError(f"{path} was trained to find hidden tokens (training.objective masked): it predicts no next token")
     if not (path / "checkpoints").is_dir():
         raise ScalingError(f"{path} has no checkpoint yet; its run is {RunDirectory(path).status['state']}")
-    facts, length = record["facts"], config.data.sequence_length
+    length = config.data.sequence_length
     program = make_program(
         config.model, facts["vocabulary"], length, ProgramConfig(), config.optimizer.structure, config.training.skip_spikes
     )

@@ -37,7 +37,8 @@ def test_both_estimates_are_unbiased_on_a_quadratic(groups, accumulation):
     samples = (rng.normal(size=(4000, ROWS, WIDTH)) * scale_D).astype(np.float32)
 
     def estimates(sample_BxD):
-        noise = batch_gradient(_objective, jnp.float32(w_D), sample_BxD, groups=groups, accumulation=accumulation).noise
+        tokens = ROWS * (WIDTH - 1)
+        noise = batch_gradient(_objective, jnp.float32(w_D), sample_BxD, tokens, groups=groups, accumulation=accumulation).noise
         return noise.squared_norm, noise.covariance_trace / (WIDTH - 1)
 
     for found, truth in zip(jax.jit(jax.vmap(estimates))(samples), (np.sum(w_D**2), np.sum(scale_D**2)), strict=True):
@@ -50,7 +51,7 @@ def test_the_gradient_is_the_mean_whatever_the_parts():
     sample = jax.random.normal(jax.random.key(0), (ROWS, WIDTH))
     w = jnp.ones(WIDTH)
     for accumulation in (1, 2, 16):
-        gradient = batch_gradient(_objective, w, sample, accumulation=accumulation)
+        gradient = batch_gradient(_objective, w, sample, ROWS, accumulation=accumulation)
         np.testing.assert_allclose(gradient.mean, w - sample.mean(axis=0), atol=1e-6)
         assert float(gradient.cross_entropy) == pytest.approx(float(_objective(w, sample)[0]), rel=1e-6)
         assert (gradient.noise is None) == (accumulation == 1)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from trainer import FIELDS
 
-from scaling.config import RunConfig, SpikeConfig, build, override
+from scaling.config import RunConfig, build, override
 from scaling.errors import Exit, ScalingError
+from scaling.optimization import SpikeConfig
 from scaling.training.program import make_program
 from scaling.training.spikes import no_spikes, skip_spike
 

@@ -1,0 +1,64 @@
+"""What a network is trained to predict: the next token, or the tokens that are hidden from it.
+
+Shape suffixes: B batch, L sequence, M predicted places of a sequence.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scaling.optimization import predicted_places
+
+Array = jax.Array
+
+
+class Examples(NamedTuple):
+    """What a batch asks of a network."""
+
+    input_BxL: Array
+    place_BxM: Array | None
+    """Where a token is predicted; None for everywhere."""
+    target_BxM: Array
+
+    def at_places(self, x_BxLxD: Array) -> Array:
+        """Of what the network makes of each token, that at the predicted places [B, M, D]."""
+        return x_BxLxD if self.place_BxM is None else jnp.take_along_axis(x_BxLxD, self.place_BxM[..., None], axis=1)
+
+
+def next_tokens(tokens_BxL1: Array) -> Examples:
+    """Each token of the last L from those before it."""
+    return Examples(tokens_BxL1[:, :-1], None, tokens_BxL1[:, 1:])
+
+
+def hidden_tokens(tokens_BxL1: Array, key: Array, vocabulary: int) -> Examples:
+    """Random tokens among the last L of each sequence from all others: BERT's masked language model.
+
+    Of the predicted tokens, 80 % are replaced by the mask, 10 % by a random token, 10 % stay (Devlin et al. 2019,
+    arXiv 1810.04805, section 3.1; as many in every sequence, as in the authors' `create_pretraining_data.py`).
+
+    Args:
+        tokens_BxL1: the windows; their last L tokens are the targets of `next_tokens` too.
+        key: of the random choices, which depend on nothing else.
+        vocabulary: of the network: its last token is the mask.
+    """
+    token_BxL = tokens_BxL1[:, 1:]
+    batch, length = token_BxL.shape
+    for_places, for_fates, for_tokens = jax.random.split(key, 3)
+    order_BxL = jnp.argsort(jax.random.uniform(for_places, (batch, length)), axis=1)
+    place_BxM = order_BxL[:, : predicted_places(length, "masked")]
+    target_BxM = jnp.take_along_axis(token_BxL, place_BxM, axis=1)
+    fate_BxM = jax.random.uniform(for_fates, place_BxM.shape)
+    random_BxM = jax.random.randint(for_tokens, place_BxM.shape, 0, vocabulary - 1)
+    shown_BxM = jnp.where(fate_BxM < 0.8, vocabulary - 1, jnp.where(fate_BxM < 0.9, random_BxM, target_BxM))
+    row_Bx1 = jnp.arange(batch)[:, None]
+    return Examples(token_BxL.at[row_Bx1, place_BxM].set(shown_BxM), place_BxM, target_BxM)
+
+
+def one_hidden_token(tokens_BxL1: Array, place: Array, vocabulary: int) -> Examples:
+    """The token at one place of the last L from all others: over all places, the pseudo-log-likelihood of the sequence
+    (Salazar et al. 2020, arXiv 1910.14659).
+    """
+    token_BxL = tokens_BxL1[:, 1:]
+    place_Bx1 = jnp.full((len(token_BxL), 1), place)
+    return Examples(token_BxL.at[:, place].set(vocabulary - 1), place_Bx1, jnp.take_along_axis(token_BxL, place_Bx1, axis=1))
