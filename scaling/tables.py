@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -13,6 +13,7 @@ from scaling.sweeps.plan import Plan
 from scaling.sweeps.status import CellStatus, cell_table, read_cell
 
 if TYPE_CHECKING:
+    from scaling.parentheses import Judgement
     from scaling.training.coordinates import Slope
 
 
@@ -20,7 +21,7 @@ def plan_table(plan: Plan, directory: Path) -> Table:
     """One line a run: its sizes, its training FLOPs, and what is already done in `directory`; totals at the end."""
     cells = [read_cell(directory, cell.record()) for cell in plan.cells]
     numbers: dict[str, Callable[[CellStatus], str]] = {
-        "N": lambda each: format_quantity(each.cell["parameters"]),
+        "N": lambda each: format_quantity(each.cell["parameters"]) if each.cell["parameters"] else "",
         "D": lambda each: format_quantity(each.cell["tokens"]),
         "FLOPs": lambda each: f"{each.cell['flops']:.2e}",
     }
@@ -84,6 +85,25 @@ def probability_table(tokens: list[tuple[int, str, float]]) -> Table:
     table = _table("the next token", ("text",), ("id", "probability"))
     for token, text, probability in tokens:
         table.add_row(escape(repr(text)), f"{token}", f"{probability:.4f}")
+    return table
+
+
+def judgement_table(judged: "Sequence[tuple[dict[str, Any], Judgement]]") -> Table:
+    """What networks know of brackets, one line a run."""
+    title = (
+        "the grammar of brackets: nats per token above the entropy, closings of the right kind,\n"
+        "probability of illegal tokens, most openings completed rightly at temperature T"
+    )
+    table = _table(title, ("run",), ("blocks", "width", "words", "excess", "closing", "illegal", "T=0", "T=0.8"))
+    for facts, found in judged:
+        table.add_row(
+            *(str(facts[name]) for name in ("run", "blocks", "width")),
+            format_quantity(facts["examples"]),
+            f"{facts['excess']:.4f}",
+            f"{found.accuracy:.2%}",
+            f"{found.illegal:.1e}",
+            *(str(found.longest(temperature)) for temperature in (0.0, 0.8)),
+        )
     return table
 
 

@@ -1,6 +1,7 @@
 """Balanced parentheses: words of one length, all equally likely; and a process that opens, closes and stops at random.
 
-Tokens: k opening brackets, then the k that close them, then (in the process) the stop. Shapes: C documents, T tokens.
+Tokens: k opening brackets, then the k that close them, then (in the process) the stop. Shapes: C documents, T tokens,
+V vocabulary.
 """
 
 import math
@@ -66,6 +67,13 @@ class BalancedWords(World):
         stack = _Stacks(random, count, self.kinds, self.length)
         return np.stack([stack.step(opens(stack.depth_C, position)) for position in range(self.length)], axis=1)
 
+    def allowed(self, token_CxT: np.ndarray) -> np.ndarray:
+        """Which tokens may stand at each place after those before it, bool [C, T, V]: those with which a word can end."""
+        depth_CxT, last_CxT = open_brackets(token_CxT, self.kinds)
+        left_T = self.length - np.arange(token_CxT.shape[1])
+        opens_CxTxK = np.repeat((depth_CxT < left_T)[..., None], self.kinds, axis=2)
+        return np.concatenate([opens_CxTxK, _closing(depth_CxT, last_CxT, self.kinds)], axis=2)
+
 
 @dataclass(frozen=True)
 class BracketProcess(World):
@@ -130,6 +138,37 @@ class BracketProcess(World):
             token_CxT[:, position] = np.where(stops_C, 2 * self.kinds, stack.step(opens_C, idle_C=stops_C))
             fresh_C = stops_C
         return token_CxT
+
+    def allowed(self, token_CxT: np.ndarray) -> np.ndarray:
+        """Which tokens may stand at each place after those before it, bool [C, T, V]."""
+        depth_CxT, last_CxT = open_brackets(token_CxT, self.kinds)
+        fresh_CxT = np.ones(token_CxT.shape, bool)
+        fresh_CxT[:, 1:] = token_CxT[:, :-1] == 2 * self.kinds
+        opens_CxTxK = np.ones((*token_CxT.shape, self.kinds), bool)
+        stops_CxTx1 = ((depth_CxT == 0) & ~fresh_CxT)[..., None]
+        return np.concatenate([opens_CxTxK, _closing(depth_CxT, last_CxT, self.kinds), stops_CxTx1], axis=2)
+
+
+def open_brackets(token_CxT: np.ndarray, kinds: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many brackets are open before each place, and the kind of the last of them (any where none is), int [C, T].
+
+    A closing bracket closes the last open one, of whatever kind that is; where none is open it does nothing.
+    """
+    rows, places = np.arange(len(token_CxT)), token_CxT.shape[1]
+    stack_CxT, depth_C = np.zeros((len(rows), places + 1), np.int64), np.zeros(len(rows), np.int64)
+    depth_CxT, last_CxT = np.zeros((2, *token_CxT.shape), np.int64)
+    for place in range(places):
+        depth_CxT[:, place], last_CxT[:, place] = depth_C, stack_CxT[rows, np.maximum(depth_C - 1, 0)]
+        token_C = token_CxT[:, place]
+        opens_C, closes_C = token_C < kinds, (kinds <= token_C) & (token_C < 2 * kinds)
+        stack_CxT[rows[opens_C], depth_C[opens_C]] = token_C[opens_C]
+        depth_C = np.maximum(depth_C + opens_C - closes_C, 0)
+    return depth_CxT, last_CxT
+
+
+def _closing(depth_CxT: np.ndarray, last_CxT: np.ndarray, kinds: int) -> np.ndarray:
+    """Which kinds of bracket may be closed, bool [C, T, kinds]: that of the last open one."""
+    return (depth_CxT > 0)[..., None] & (last_CxT[..., None] == np.arange(kinds))
 
 
 class _Stacks:
