@@ -91,8 +91,9 @@ def probability_table(tokens: list[tuple[int, str, float]]) -> Table:
 def judgement_table(judged: "Sequence[tuple[dict[str, Any], Judgement]]") -> Table:
     """What networks know of brackets, one line a run."""
     title = (
-        "the grammar of brackets: nats per token above the entropy, closings of the right kind,\n"
-        "probability of illegal tokens, most openings completed rightly at temperature T"
+        "the grammar of brackets: nats per token above the entropy, closings of\n"
+        "the right kind, probability of illegal tokens, and the most opening\n"
+        "brackets that are completed rightly at temperature T"
     )
     table = _table(title, ("run",), ("blocks", "width", "words", "excess", "closing", "illegal", "T=0", "T=0.8"))
     for facts, found in judged:
