@@ -1,0 +1,32 @@
+"""Every file in configs/ says how to run it and what came out, and each of its cells is a valid run."""
+
+from pathlib import Path
+
+import pytest
+
+from scaling.sweeps import plan
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_a_file_states_command_time_and_result(path: Path) -> None:
+    header = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    for word in ("command", "time", "result"):
+        assert any(line.removeprefix("#").split()[:1] == [word] and len(line.split()) > 2 for line in header), word
+    assert any(str(path.relative_to(CONFIGS.parent)) in line for line in header)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_cell_is_a_run(path: Path) -> None:
+    sweep = plan.read_sweep(path)
+    rule = sweep.rule
+    reference = plan._configure(sweep.base, rule.reference) if rule and rule.reference else None
+    labels = [*plan._grid(sweep.axes), *sweep.cells, *sweep.holdouts]
+    assert labels
+    for each in labels:
+        if rule:
+            plan._apply(rule, reference, sweep.base, each)
+        else:
+            plan._configure(sweep.base, each)
