@@ -377,9 +377,10 @@ def _walk(kind: type[BaseModel], location: Iterable[Any]) -> tuple[list[str], li
 
 
 def _section(annotation: Any) -> Any:
-    """The section of a field, or the choice of them by name, or None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+    """The section of a field, which may be null too, or the choice of them by name, or None."""
+    for each in (annotation, *get_args(annotation)):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            return each
     return dict(_choices(annotation)) or None
 
 

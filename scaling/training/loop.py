@@ -14,13 +14,14 @@ import numpy as np
 from scaling.data.batches import Batches
 from scaling.data.prepare import Dataset
 from scaling.errors import Exit
-from scaling.record import RunDirectory
+from scaling.record import RunDirectory, write_text
 from scaling.specification import Specification
 from scaling.training import processes
-from scaling.training.checkpoints import Checkpoints
+from scaling.training.checkpoints import Checkpoints, restore
 from scaling.training.mirror import Mirror
 from scaling.training.optimizer import hyperparameters
 from scaling.training.program import Metrics, Program, State, make_program
+from scaling.trunks import evaluation_steps, share, shared_rows, trunk_of
 
 
 class _Diverged(Exception):
@@ -69,15 +70,15 @@ class _Training:
         self.validation = dataset.held_out
         self.hyper = hyperparameters(config)
         self.checkpoints = Checkpoints(directory.path / "checkpoints")
-        evaluations = config.execution.evaluations
-        self.evaluate_after = {round(self.steps * (k + 1) / evaluations) for k in range(evaluations)}
+        self.trunk, self.sweep = trunk_of(specification), directory.path.parent
+        self.evaluate_after = evaluation_steps(config)
         self.first_row: _Row | None = None
         self.seconds_before = directory.status.get("seconds", 0.0)
 
     def run(self, should_stop: Callable[[], bool]) -> Exit:
         state, start = self._begin()
         self.begun = self.saved = self.row_time = time.perf_counter()
-        self.mirror = Mirror(self.directory, start) if processes.is_first() else None
+        self.mirror = self._start_mirror(start) if processes.is_first() else None
         try:
             return self._steps(state, start, should_stop)
         except _Diverged as error:
@@ -92,13 +93,19 @@ class _Training:
             self.checkpoints.close()
 
     def _begin(self) -> tuple[State, int]:
-        """The newest whole saved state with the curve cut back to it, or a fresh one with an empty curve."""
+        """The newest whole saved state with the curve cut back to it, or a trunk's with its rows, or a fresh one with none."""
         restored, damaged = self.checkpoints.restore(self.program.abstract_state)
+        changes: dict[str, Any] = {}
+        if restored is None and self.trunk is not None:
+            restored, _ = restore(self.trunk.home(self.sweep), self.program.abstract_state, last=self.trunk.step)
+            if restored is not None:
+                changes["branched"] = restored.step
+                if processes.is_first():
+                    write_text(self.directory.curve_path, shared_rows(self.trunk, self.sweep, restored.step))
         if restored is None:
             state, step = self.program.initialise(self.hyper, jnp.uint32(self.config.seed)), 0
         else:
             state, step = restored.state, restored.step
-        changes: dict[str, Any] = {}
         if damaged:
             found = "; ".join(f"the checkpoint of step {number} is damaged: {damage}" for number, damage in damaged.items())
             changes["warning"] = f"{found}; went on from step {step}" if step else f"{found}; began anew"
@@ -107,7 +114,17 @@ class _Training:
         self._update(
             state="running", step=step, steps=self.steps, attempt=self.attempt, reason=None, tokens_per_second=None, **changes
         )
+        if self.checkpoints.newest == step:
+            self._share(step)
         return state, step
+
+    def _start_mirror(self, start: int) -> Mirror:
+        """What shows the curve elsewhere; of a run that begins on a trunk it has seen nothing yet."""
+        branched = self.checkpoints.newest is None
+        mirror = Mirror(self.directory, 0 if branched else start)
+        for row in self.directory.rows() if branched else ():
+            mirror.write(row)
+        return mirror
 
     def _steps(self, state: State, start: int, should_stop: Callable[[], bool]) -> Exit:
         waiting: _Row | None = None
@@ -123,7 +140,7 @@ class _Training:
             if self._is_logged(done):
                 evaluation = self._start_evaluation(state) if done in self.evaluate_after else None
                 waiting, metrics = _Row(done, metrics, evaluation), []
-            if stop or done == self.steps or self._wants_checkpoint(done):
+            if stop or done == self.steps or self._ends_trunk(done) or self._wants_checkpoint(done):
                 if waiting is not None:  # a saved state has its rows behind it
                     self._write(waiting)
                     waiting = None
@@ -132,6 +149,7 @@ class _Training:
                     raise _Diverged("state", done)
                 self.checkpoints.save(done, state)
                 self.saved = time.perf_counter()
+                self._share(done)
             if stop:
                 self.checkpoints.wait()
                 self._finish("saved", done, reason=f"stopped by a signal at step {done}")
@@ -142,6 +160,18 @@ class _Training:
 
     def _is_logged(self, done: int) -> bool:
         return done % self.config.execution.log_every == 0 or done in self.evaluate_after or done == self.steps
+
+    def _ends_trunk(self, done: int) -> bool:
+        return self.trunk is not None and done == self.trunk.step
+
+    def _share(self, done: int) -> None:
+        """Leave the state at the end of the trunk for longer runs before going on: whoever is beyond it has left it."""
+        if self.trunk is None or not self._ends_trunk(done):
+            return
+        self.checkpoints.wait()
+        if processes.is_first():
+            rows = self.directory.curve_path.read_text(encoding="utf-8")
+            share(self.trunk, self.sweep, self.checkpoints.directory / str(done), rows)
 
     def _wants_checkpoint(self, done: int) -> bool:
         if processes.several() and not self._is_logged(done):  # the clocks differ: the first process's counts, now and then
