@@ -18,7 +18,7 @@ from pydantic import Field
 
 from scaling.config import DataConfig, RunConfig, Section, build, override, read_yaml, set_path
 from scaling.counting import count_flops
-from scaling.data.prepare import Dataset, prepare
+from scaling.data.prepare import Data, prepare
 from scaling.errors import ScalingError
 from scaling.models.ladder import rung
 from scaling.quantities import format_quantity, parse_quantity
@@ -85,13 +85,13 @@ def make_plan(sweep: SweepConfig) -> Plan:
     Raises:
         ScalingError: no cells, two cells that are the same run, a cell that is not a valid run, data that cannot carry one.
     """
-    datasets: dict[tuple[Any, Path], Dataset] = {}
+    datasets: dict[tuple[str, Path], Data] = {}
     chosen = sweep.rule.reference if sweep.rule else None
     reference = None if chosen is None else _configure(sweep.base, chosen)
 
     def cell(role: Literal["fit", "holdout"], labels: dict[str, Any]) -> Cell:
         config = _configure(sweep.base, labels) if sweep.rule is None else _apply(sweep.rule, reference, sweep.base, labels)
-        key = (config.data, config.execution.data_directory)
+        key = (config.data.model_dump_json(), config.execution.data_directory)
         if key not in datasets:
             datasets[key] = prepare(config.data, config.execution.data_directory)
         return Cell(role, labels, specify(config, datasets[key]))
