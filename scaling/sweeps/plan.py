@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from scaling.data.prepare import Dataset, prepare
+from scaling.data.prepare import Data, prepare
 from scaling.errors import ScalingError
 from scaling.specification import Specification, specify
 from scaling.sweeps.cells import configure
@@ -81,12 +81,12 @@ def make_plan(sweep: SweepConfig, hardware: Hardware | None = None, tuned: Tuned
     Raises:
         ScalingError: no cells, two cells that are the same run, a cell that is not a valid run, data that cannot carry one.
     """
-    datasets: dict[tuple[Any, Path], Dataset] = {}
+    datasets: dict[tuple[str, Path], Data] = {}
     chooser: Chooser | None = tuned or sweep.rule
 
     def cell(role: Literal["fit", "holdout"], labels: Labels) -> Cell:
         config = configure(sweep.base, labels, chooser)
-        key = (config.data, config.execution.data_directory)
+        key = (config.data.model_dump_json(), config.execution.data_directory)
         if key not in datasets:
             datasets[key] = prepare(config.data, config.execution.data_directory)
         return Cell(role, labels, specify(config, datasets[key]))

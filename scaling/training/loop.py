@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.data.batches import Batches
-from scaling.data.prepare import Dataset
+from scaling.data.prepare import Data
+from scaling.data.validation import ValidationSet
 from scaling.errors import Exit
 from scaling.record import RunDirectory, write_text
 from scaling.specification import Specification
@@ -39,12 +39,12 @@ class _Row:
     step: int
     metrics: list[Metrics]
     """Of every step since the row before, this one's last."""
-    evaluation: Callable[[], float] | None
+    evaluation: Callable[[], dict[str, float]] | None
     started: float = field(default_factory=time.perf_counter)
 
 
 def train(
-    directory: RunDirectory, specification: Specification, dataset: Dataset, attempt: int, should_stop: Callable[[], bool]
+    directory: RunDirectory, specification: Specification, dataset: Data, attempt: int, should_stop: Callable[[], bool]
 ) -> Exit:
     """Train the run until it is done, has diverged or `should_stop()`; its record tells the rest.
 
@@ -58,15 +58,21 @@ def train(
 
 
 class _Training:
-    def __init__(self, directory: RunDirectory, specification: Specification, dataset: Dataset, attempt: int):
+    def __init__(self, directory: RunDirectory, specification: Specification, dataset: Data, attempt: int):
         self.directory, self.specification, self.attempt = directory, specification, attempt
         config, facts = specification.config, specification.facts
         self.config, self.steps = config, config.steps
         length, rule = config.data.sequence_length, config.training.skip_spikes
         self.program: Program = make_program(
-            config.model, facts["vocabulary"], length, config.execution.program, config.optimizer.structure, rule
+            config.model,
+            facts["vocabulary"],
+            length,
+            config.execution.program,
+            config.optimizer.structure,
+            rule,
+            config.data.documents == "separate",
         )
-        self.batches = Batches(dataset.train, length, config.batch_size, config.seed)
+        self.batches = dataset.batches(config)
         self.validation = dataset.held_out
         self.hyper = hyperparameters(config)
         self.checkpoints = Checkpoints(directory.path / "checkpoints")
@@ -182,9 +188,13 @@ class _Training:
         shape = (self.config.batch_size, self.config.data.sequence_length + 1)
         return processes.place(lambda start, stop: self.batches.rows(step, start, stop), shape, self.program.batch_sharding)
 
-    def _start_evaluation(self, state: State) -> Callable[[], float]:
-        """Dispatch the held-out loss of the present parameters; the returned function waits for it. Nats per token."""
-        window_WxL1, size = self.validation.window_WxL1, self.config.micro_batch
+    def _start_evaluation(self, state: State) -> Callable[[], dict[str, float]]:
+        """Dispatch the held-out loss of each source; the returned function waits for them. Nats per token."""
+        losses = {name: self._start_loss(state, part) for name, part in self.validation.parts.items()}
+        return lambda: {name: loss() for name, loss in losses.items()}
+
+    def _start_loss(self, state: State, validation: ValidationSet) -> Callable[[], float]:
+        window_WxL1, size = validation.window_WxL1, self.config.micro_batch
         sums = []
         for first in range(0, len(window_WxL1), size):
             rows = window_WxL1[first : first + size]
@@ -192,12 +202,13 @@ class _Training:
             weights_B = (np.arange(size) < len(rows)).astype(np.float32)
             placed = (processes.place_array(each, self.program.batch_sharding) for each in (padded_BxL1, weights_B))
             sums.append(self.program.evaluate(state.parameters, *placed))
-        return lambda: float(np.sum([float(each) for each in sums], dtype=np.float64)) / self.validation.tokens
+        return lambda: float(np.sum([float(each) for each in sums], dtype=np.float64)) / validation.tokens
 
     def _write(self, row: _Row) -> None:
         """Record a logged step."""
         _check_finite(row.metrics, row.step)
-        loss = row.evaluation() if row.evaluation else None
+        losses = row.evaluation() if row.evaluation else {}
+        loss = self.validation.mean(losses) if losses else None
         if loss is not None and not math.isfinite(loss):
             raise _Diverged("held-out loss", row.step)
         elapsed, self.row_time = row.started - self.row_time, row.started
@@ -210,6 +221,7 @@ class _Training:
             "train_loss": float(metrics.loss),
             "loss": loss,
             "bits_per_byte": None if loss is None else self.validation.bits_per_byte(loss),
+            **{f"loss_{name}": losses.get(name) for name in self.validation.parts if name},
             "learning_rate": float(metrics.learning_rate),
             "gradient_norm": float(metrics.gradient_norm),
             **_noise_columns(metrics),
