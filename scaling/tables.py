@@ -22,7 +22,7 @@ def plan_table(plan: dict[str, Any], directory: Path) -> Table:
     numbers: dict[str, Callable[[CellStatus], str]] = {
         "N": lambda each: format_quantity(each.cell["parameters"]),
         "D": lambda each: format_quantity(each.cell["tokens"]),
-        "FLOPs": lambda each: f"{each.cell['flops']:.2e}",
+        "FLOPs": lambda each: f"{each.cell['flops']:.1e}",
     }
     title = f"sweep {plan['sweep']}: N parameters, D training tokens"
     if plan["rule"] is not None:
