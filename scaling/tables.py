@@ -22,7 +22,7 @@ def plan_table(plan: dict[str, Any], directory: Path) -> Table:
     numbers: dict[str, Callable[[CellStatus], str]] = {
         "N": lambda each: format_quantity(each.cell["parameters"]),
         "D": lambda each: format_quantity(each.cell["tokens"]),
-        "FLOPs": lambda each: f"{each.cell['flops']:.2e}",
+        "FLOPs": lambda each: f"{each.cell['flops']:.1e}",
     }
     title = f"sweep {plan['sweep']}: N parameters, D training tokens"
     if plan["rule"] is not None:
@@ -31,11 +31,11 @@ def plan_table(plan: dict[str, Any], directory: Path) -> Table:
         title += "; rates as tuned" if plan["rule"] == "tuned" else f"; batch and rate by the rule {plan['rule']}"
     numbers["memory"] = lambda each: format_bytes(each.cell["memory"])
     if plan["hardware"] is not None:
-        numbers["time"] = lambda each: format_seconds(each.cell["device_seconds"])
+        numbers["time"] = lambda each: _device_time(each.cell["device_seconds"])
         numbers["cost"] = lambda each: _dollars(each.cell["cost"])
     if any(each.cell["trunk"] for each in cells):
         numbers["after"] = lambda each: (each.cell["trunk"] or "")[:6]
-    return cell_table(cells, numbers, title=title, hidden={"tokens"})
+    return cell_table(cells, numbers, title=title, hidden={"tokens", "tokens_per_parameter", "budget"})
 
 
 def plan_summary(plan: dict[str, Any], directory: Path) -> str:
@@ -52,8 +52,8 @@ def plan_summary(plan: dict[str, Any], directory: Path) -> str:
         left = sum(min(each.cell["flops_to_train"], each.cell["flops"] * (1 - each.fraction)) for each in cells)
         device = Hardware.model_validate({name: value for name, value in hardware.items() if name != "name"})
         lines.append(
-            f"{hardware['name']}: {format_seconds(device.seconds(to_train))} of one device, {_dollars(device.cost(to_train))}; "
-            f"still to come {format_seconds(device.seconds(left))}, {_dollars(device.cost(left))}\n"
+            f"{hardware['name']}: {_device_time(device.seconds(to_train))} of one device, {_dollars(device.cost(to_train))}; "
+            f"still to come {_device_time(device.seconds(left))}, {_dollars(device.cost(left))}\n"
             f"(assuming {device.utilization:.0%} of {device.peak_flops / 1e12:.0f} TFLOP/s; {_price(device)})"
         )
         most = max(each.cell["memory"] for each in cells)
@@ -63,6 +63,10 @@ def plan_summary(plan: dict[str, Any], directory: Path) -> str:
                 f"{format_bytes(device.memory_bytes)}: spread it (execution.mesh), or see execution.micro_batch and remat"
             )
     return "\n".join(lines)
+
+
+def _device_time(seconds: float) -> str:
+    return f"{seconds / 3600:,.0f}h" if seconds >= 360_000 else format_seconds(seconds)
 
 
 def _dollars(cost: float | None) -> str:

@@ -43,7 +43,7 @@ def link(runs: Sequence[tuple[Literal["fit", "holdout"], "Specification"]]) -> d
 
 def waits(sweep: Path, cell: dict[str, Any]) -> bool:
     """Whether the run of a cell should not begin yet: the state that it begins with is still being trained."""
-    before = _before(sweep, cell)
+    before = awaited(sweep, cell)
     return before is not None and RunDirectory(before).status["state"] not in TERMINAL
 
 
@@ -53,7 +53,7 @@ def ends_with_its_trunk(sweep: Path, cell: dict[str, Any]) -> bool:
     A trunk that diverged is the beginning of this run too: it has diverged, at the same step with the same rows. Where the
     trunk failed this run fails for want of it, until the sweep is started again.
     """
-    before = _before(sweep, cell)
+    before = awaited(sweep, cell)
     if before is None:
         return False
     directory, ended = RunDirectory(sweep / cell["run_id"]), RunDirectory(before)
@@ -76,8 +76,8 @@ def ends_with_its_trunk(sweep: Path, cell: dict[str, Any]) -> bool:
     return True
 
 
-def _before(sweep: Path, cell: dict[str, Any]) -> Path | None:
-    """The directory of the run before a cell's in its chain, where the cell still needs its state."""
+def awaited(sweep: Path, cell: dict[str, Any]) -> Path | None:
+    """The directory of the run whose state that of a cell begins with, while that state is not there and it has none itself."""
     after, branch = cell["trunk"], cell["branch"]
     if after is None or is_shared(Trunk(branch["id"], branch["start"]), sweep):
         return None

@@ -98,7 +98,9 @@ def cell_table(
 
 
 def state_text(each: CellStatus) -> str:
-    """The state in its colour, as Rich markup; held-out runs are marked."""
+    """The state in its colour, as Rich markup; held-out runs are marked, and are nothing else until they begin."""
+    if each.cell["role"] == "holdout" and each.state in ("planned", "waiting"):
+        return "[dim]held out[/]"
     held_out = " held out" if each.cell["role"] == "holdout" else ""
     return f"[{STYLES.get(each.state, 'dim')}]{each.state}{held_out}[/]"
 
