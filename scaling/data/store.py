@@ -5,7 +5,9 @@ where each document begins; `<split>-00000.json`, written last, what they must a
 shards. Shapes: N tokens, C documents, V vocabulary, B stretches of tokens, L their length.
 """
 
+import functools
 import json
+import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,9 @@ from scaling.data.atomic import new_file, save_array
 from scaling.data.tokenizers import Tokenizer
 from scaling.errors import ScalingError
 
+_KEPT_BYTES = 2**27
+"""Of a larger store no page stays in the process's memory after it was read; the system's cache may still have it."""
+
 
 @dataclass(frozen=True, eq=False)
 class TokenStore:
@@ -23,7 +28,8 @@ class TokenStore:
 
     Attributes:
         path: of the index, without its ending.
-        shards: their tokens, read-only: uint8, uint16 or uint32, the smallest that holds the vocabulary.
+        maps: the files of the shards.
+        dtype: uint8, uint16 or uint32, the smallest that holds the vocabulary.
         starts: of each shard, int64 [C + 1], where each of its documents begins, and the end of the last.
         bytes: UTF-8 bytes of the documents.
         counted_bytes: what `token_bytes_V` says of all tokens: `bytes` too, where the tokenizer is lossless.
@@ -32,17 +38,23 @@ class TokenStore:
     """
 
     path: Path
-    shards: tuple[np.ndarray, ...]
+    maps: tuple[mmap.mmap, ...]
+    dtype: np.dtype
     starts: tuple[np.ndarray, ...]
     bytes: int
     counted_bytes: int
     token_bytes_V: np.ndarray
     has_ends: bool
 
+    @functools.cached_property
+    def shards(self) -> tuple[np.ndarray, ...]:
+        """The tokens of each shard, read-only views of the files."""
+        return tuple(np.frombuffer(each, self.dtype) for each in self.maps)
+
     @property
     def tokens(self) -> int:
         """How many tokens there are, ends of documents included."""
-        return sum(map(len, self.shards))
+        return int(self._edges[-1])
 
     @property
     def documents(self) -> int:
@@ -72,7 +84,7 @@ class TokenStore:
         edges = self._edges
         shard_B = np.searchsorted(edges, first_B, side="right") - 1
         whole_B = first_B + length <= edges[shard_B + 1]
-        token_BxL = np.empty((len(first_B), length), self.shards[0].dtype)
+        token_BxL = np.empty((len(first_B), length), self.dtype)
         for shard in np.unique(shard_B[whole_B]):
             rows = whole_B & (shard_B == shard)
             view = np.lib.stride_tricks.sliding_window_view(self.shards[shard], length)
@@ -82,6 +94,9 @@ class TokenStore:
             parts = range(shard_B[row], int(np.searchsorted(edges, last)))
             pieces = [self.shards[each][max(0, first - edges[each]) : last - edges[each]] for each in parts]
             token_BxL[row] = np.concatenate(pieces)
+        if edges[-1] * self.dtype.itemsize > _KEPT_BYTES:
+            for shard in {*shard_B.tolist(), *np.minimum(shard_B + 1, len(self.maps) - 1).tolist()}:
+                self.maps[shard].madvise(mmap.MADV_DONTNEED)
         return token_BxL
 
     def bytes_of(self, tokens: np.ndarray) -> float:
@@ -92,7 +107,7 @@ class TokenStore:
         counted = int(self.token_bytes_V[tokens].sum(dtype=np.int64))
         return counted if self.counted_bytes == self.bytes else counted * self.bytes / self.counted_bytes
 
-    @property
+    @functools.cached_property
     def _edges(self) -> np.ndarray:
         return np.cumsum([0, *map(len, self.shards)])
 
@@ -158,7 +173,7 @@ def open_store(directory: Path, split: str, tokenizer: Tokenizer) -> TokenStore:
     """
     remedy = f"delete {directory} and run again: it is made anew"
     path = directory / f"{split}.json"
-    tokens, starts = [], []
+    maps, starts = [], []
     try:
         index = json.loads(path.read_text())
         dtype = np.dtype(index["dtype"])
@@ -168,7 +183,8 @@ def open_store(directory: Path, split: str, tokenizer: Tokenizer) -> TokenStore:
             start_C1 = np.load(path.with_suffix(".starts.npy"), mmap_mode="r")
             if held != due or len(start_C1) != facts["documents"] + 1:
                 raise ScalingError(f"the token store {path} is damaged ({held} bytes instead of {due}); {remedy}")
-            tokens.append(np.asarray(np.memmap(path, dtype, mode="r")))
+            with path.open("rb") as file:
+                maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             starts.append(start_C1)
     except (OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ScalingError):
@@ -178,4 +194,4 @@ def open_store(directory: Path, split: str, tokenizer: Tokenizer) -> TokenStore:
         raise ScalingError(f"the token store {directory / split} was written with another tokenizer; {remedy}")
     size, counted = (sum(facts[name] for facts in index["shards"]) for name in ("bytes", "counted_bytes"))
     has_ends = index["end_of_document"] is not None
-    return TokenStore(directory / split, tuple(tokens), tuple(starts), size, counted, tokenizer.token_bytes_V, has_ends)
+    return TokenStore(directory / split, tuple(maps), dtype, tuple(starts), size, counted, tokenizer.token_bytes_V, has_ends)
