@@ -1,11 +1,12 @@
 """The verb that looks before it is paid for: preflight."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from scaling.cli.app import Overrides, Runs, app, show
 from scaling.cli.documents import print_json
@@ -91,15 +92,15 @@ def _check(target: "Target", programs: "list[PlannedProgram]", directory: Path, 
 
     present = has_compiler(target.platform)
     effort = ("full" if full else "quick") if present else "lower"
-    with _compiling(target, directory, effort, len(programs)) as (each, finished):
-        findings = each.findings(programs, finished)
+    with _compiling(target, directory, effort, len(programs)) as (check, finished):
+        findings = check.findings(programs, finished)
     if not quiet:
         for finding in findings:
-            show(*describe(finding), "")
+            show(describe(finding), "")
         show(cost_table(findings))
         if not present:
             lowered = f"nothing was compiled: the programs were traced and lowered for {target.platform}, no more"
-            show(f"{lowered}; {install_command(target.platform)} brings the compiler")
+            show(escape(f"{lowered}; {install_command(target.platform)} brings the compiler"))
         _point_to_log(findings, directory)
     return findings
 
@@ -119,8 +120,8 @@ def _choose(
 
     by_target = []
     for target in targets:
-        with _compiling(target, directory, "quick", len(programs)) as (each, finished):
-            by_target.append(each.choices(programs, finished))
+        with _compiling(target, directory, "quick", len(programs)) as (check, finished):
+            by_target.append(check.choices(programs, finished))
     found = {each.run: choose([choices[each.run] for choices in by_target if each.run in choices], wish) for each in programs}
     chosen = {run: choice for run, choice in found.items() if choice is not None}
     findings = [
@@ -134,7 +135,7 @@ def _choose(
     if quiet:
         return findings
     for finding in findings:
-        show(f"on {finding.target.name}", *describe(finding), "")
+        show(f"on {finding.target.name}", describe(finding), "")
     for target in targets:
         here = [each for each in findings if each.target == target]
         if here:
@@ -150,7 +151,9 @@ def _choose(
 
 
 @contextmanager
-def _compiling(target: "Target", directory: Path, effort: str, programs: int) -> "Iterator[tuple[Preflight, object]]":
+def _compiling(
+    target: "Target", directory: Path, effort: str, programs: int
+) -> "Iterator[tuple[Preflight, Callable[[], None]]]":
     """A preflight with a progress bar on stderr, and what moves the bar on by a program."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -1,6 +1,7 @@
 """What a matrix unit wastes on dimensions that are no multiples of its side.        (no jax)"""
 
 import math
+from collections.abc import Mapping
 
 from scaling.models.shapes import GATED
 from scaling.preflight.programs import Shape
@@ -31,7 +32,7 @@ def padding_waste(shape: Shape, tile: int) -> tuple[float, list[str]]:
     return waste, names
 
 
-def _flops(shape: Shape, size: dict[str, float]) -> float:
+def _flops(shape: Shape, size: Mapping[str, float]) -> float:
     """Of a token's forward pass, up to a factor: the terms of `scaling/counting.py` with these dimensions."""
     model, parts = shape.model, shape.program.mesh.tensor
     width, matrices = size["model.width"], 3 if model.mlp in GATED else 2

@@ -41,10 +41,11 @@ class Preflight:
 
     def choices(self, programs: Sequence[PlannedProgram], finished: Callable[[], None] = lambda: None) -> dict[str, Choice]:
         """The fastest way to execute each program on the target that fits, by its first run; none for what fits nowhere."""
-        found = {}
+        found: dict[str, Choice] = {}
         for each in programs:
             choice = best_mesh(each.shape, self.target, self._quickly, self.compilers.workers)
-            found |= {each.run: choice} if choice else {}
+            if choice is not None:
+                found[each.run] = choice
             finished()
         return found
 

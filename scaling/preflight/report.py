@@ -1,9 +1,10 @@
 """What a preflight found, for people and for machines.        (no jax)"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from scaling.errors import Exit
@@ -91,57 +92,64 @@ def warnings(finding: Finding) -> list[str]:
     return found
 
 
-def describe(finding: Finding) -> list[str]:
-    """Lines on one program."""
-    shape, compilation, target = finding.program.shape, finding.compilation, finding.target
-    model, program = shape.model, shape.program
-    runs = len(finding.program.cells)
+def describe(finding: Finding) -> Table:
+    """What there is to say of one program, for the terminal."""
+    table = Table.grid("what", "says", padding=(0, 2))
+    for what, says in (*_verdict(finding), *_speed(finding), *(("warning", each) for each in warnings(finding))):
+        table.add_row(what, escape(says))
+    table.title, table.title_justify, table.title_style = _title(finding), "left", "bold"
+    return table
+
+
+def _title(finding: Finding) -> str:
+    shape, runs = finding.program.shape, len(finding.program.cells)
     others = f" and {runs - 1} more run{'s' * (runs > 2)}" if runs > 1 else ""
     parameters = format_quantity(finding.program.cells[0].specification.facts["parameters"])
-    lines = [
-        f"{finding.program.run}{others}: {parameters} parameters, {model.layers} layers of width {model.width}, "
-        f"{program.mesh}, remat {program.remat}, {shape.micro_batch} of {shape.batch_size} sequences at once"
-        + (f", {compilation.attention} attention" if compilation.attention else "")
-    ]
-    if compilation.failure is not None:
-        lines.append(f"  {'does not fit' if compilation.failure.kind == 'memory' else 'refused'}: {compilation.failure.reason}")
+    return f"{finding.program.run}{others}: {parameters} parameters, {shape.model.layers} layers of width {shape.model.width}"
+
+
+def _verdict(finding: Finding) -> Iterator[tuple[str, str]]:
+    shape, compilation, target = finding.program.shape, finding.compilation, finding.target
+    kernel = f", {compilation.attention} attention" if compilation.attention else ""
+    rows = f"{shape.micro_batch} of {shape.batch_size} sequences at once"
+    yield "as", f"{shape.program.mesh}, remat {shape.program.remat}, {rows}{kernel}"
+    failure, memory = compilation.failure, compilation.memory
+    if failure is not None:
+        yield {"memory": "does not fit", "refused": "refused", "compiler": "failed"}[failure.kind], failure.reason
         if finding.instead is not None:
-            lines.append(f"  this fits: {finding.instead.overrides(shape)}")
-        elif compilation.effort != "lower":
-            lines.append(f"  no mesh of {target.devices} devices holds it with remat {REMATS[-1]} and the smallest micro-batch")
-    memory = compilation.memory
+            yield "this fits", finding.instead.overrides(shape)
+        elif compilation.effort != "lower" and failure.kind != "compiler":
+            yield (
+                "nothing fits",
+                f"on any mesh of {target.devices} devices, with remat {REMATS[-1]} and the smallest micro-batch",
+            )
     if memory is not None:
         kinds = {"parameters": memory.parameters, "optimizer": memory.optimizer, "activations": memory.activations}
         parts = ", ".join(f"{name} {_gib(size)}" for name, size in kinds.items())
         if memory.peak is None:
-            lines.append(f"  GiB on each device, of {_gib(target.memory)}: {parts}; other temporaries only a compiler knows")
+            yield "memory", f"of {_gib(target.memory)} GiB on each device {parts}; what else a step needs a compiler would know"
         else:
-            rest = f"temporaries {_gib(memory.temporaries or 0.0)}"
-            lines.append(f"  {_gib(memory.peak)} of {_gib(target.memory)} GiB on each device: {parts}, {rest}")
+            whole = f"{_gib(memory.peak)} of {_gib(target.memory)} GiB on each device"
+            yield "memory", f"{whole}: {parts}, temporaries {_gib(memory.temporaries or 0.0)}"
     if finding.best is not None:
-        changes = finding.best.overrides(shape)
-        lines.append(f"  lightest that fits: {changes}" if changes else "  nothing lighter or larger is left to choose")
-    lines += _speed(finding) if compilation.flops else []
-    return [*lines, *(f"  warning: {each}" for each in warnings(finding))]
+        yield (
+            "lightest",
+            finding.best.overrides(shape) or "it is: nothing is recomputed that need not be, no larger micro-batch fits",
+        )
 
 
-def _speed(finding: Finding) -> list[str]:
+def _speed(finding: Finding) -> Iterator[tuple[str, str]]:
     compilation, times, expectation = finding.compilation, finding.times, finding.expectation
-    assert expectation is not None
-    lines = []
-    overhead = compilation.flops / finding.model_flops
+    if expectation is None:
+        return
     parts = ", ".join(f"{name} {1e3 * value:.3g}" for name, value in zip(Times._fields, times, strict=True) if value)
-    cost = f"{compilation.flops:.3g} FLOPs ({overhead:.2f} of the model's)"
-    lines.append(f"  a step of {cost} takes at least {1e3 * times.least:.3g} ms: {parts}")
-    sent = "; ".join(
-        f"{each.count} {each.kind} of {_gib(each.bytes)} GiB"
-        + (f", {each.asynchronous} of them asynchronous" if each.asynchronous else "")
-        for each in compilation.collectives
-    )
-    if sent:
-        lines.append(f"  sends in a step: {sent}")
+    cost = f"{compilation.flops:.3g} FLOPs, {compilation.flops / finding.model_flops:.2f} of the model's"
+    yield "step", f"{cost}: at least {1e3 * times.least:.3g} ms ({parts})"
+    for each in compilation.collectives:
+        hidden = f", {each.asynchronous} of them asynchronous" if each.asynchronous else ""
+        yield "sends", f"{each.count} {each.kind} of {_gib(each.bytes)} GiB in all{hidden}"
     expected = f"{expectation.low:.0%} to {expectation.high:.0%}, after {expectation.source}"
-    return [*lines, f"  utilization at most {expectation.ceiling:.0%}; expected {expected}"]
+    yield "utilization", f"at most {expectation.ceiling:.0%}; expected {expected}"
 
 
 def _gib(size: float) -> str:
@@ -208,7 +216,7 @@ def cost_table(findings: Sequence[Finding]) -> Table:
 
 
 def _between(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{low:.3g} to {high:.3g}"
+    return "" if low is None or high is None else f"{low:.2g} - {high:.2g}"
 
 
 def exit_code(findings: Sequence[Finding]) -> Exit:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,11 +39,11 @@ def warm(programs: Sequence[PlannedProgram], cache: Path, done: Callable[[], Non
         rows = (program.micro_batch, program.sequence_length + 1)
         evaluated_BxL1 = jax.ShapeDtypeStruct(rows, jnp.int32, sharding=made.batch_sharding)
         weights_B = jax.ShapeDtypeStruct(rows[:1], jnp.float32, sharding=made.batch_sharding)
-        calls = (
+        calls: tuple[tuple[Any, Any], ...] = (
             (made.initialise, (hyper, jax.ShapeDtypeStruct((), jnp.uint32))),
             (made.step, (state, tokens_BxL1, hyper)),
             (made.evaluate, (state.parameters, evaluated_BxL1, weights_B)),
         )
         for function, arguments in calls:
-            function.lower(*arguments).compile()  # type: ignore[attr-defined]
+            function.lower(*arguments).compile()
         done()

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-TEXT = "the quick brown fox jumps over the lazy dog and runs away from it again. " * 400
+
+def text(number: int) -> str:
+    """A document unlike the others."""
+    return " ".join(str(7919 * (number + 1) * (each + 1) % 100_003) for each in range(1500))
+
 
 SWEEP = {
     "name": "small",
@@ -28,8 +32,8 @@ class Lab:
     def __init__(self, path: Path):
         self.path = path
         (path / "text").mkdir()
-        for number in range(8):
-            (path / "text" / f"{number}.txt").write_text(f"{number} {TEXT}")
+        for number in range(40):
+            (path / "text" / f"{number}.txt").write_text(text(number))
         (path / "sweep.yaml").write_text(yaml.safe_dump(SWEEP, sort_keys=False))
 
     def __call__(self, *arguments: str, code: int = 0, without: str | None = None) -> subprocess.CompletedProcess:
