@@ -32,8 +32,8 @@ CASES = {
 }
 SMALLEST = "gpt3-125m on v5e-16"
 LENGTH = 2048
-CHANGED = """{case}: what the compiler makes of this step changed. If that is meant, docs/lab-log.md owes a line that says why, and
-tests/preflight/golden.json these numbers: {numbers}"""
+CHANGED = """{case}: what the compiler makes of this step changed. If that is meant, docs/lab-log.md owes a line that says
+why, and tests/preflight/golden.json these numbers: {numbers}"""
 
 
 def job(case, effort):
