@@ -48,7 +48,8 @@ def preflight(
     from scaling.preflight.pool import has_compiler, install_command
     from scaling.preflight.programs import distinct
     from scaling.preflight.report import exit_code, rows
-    from scaling.sweeps.plan import make_plan, read_sweep
+    from scaling.sweeps.grid import read_sweep
+    from scaling.sweeps.plan import make_plan
 
     if bool(on) == warm:
         raise ScalingError("say what to compile for: --on NAME, such as --on v5e-16, or --warm for the devices of this machine")
@@ -131,7 +132,7 @@ def _choose(
         for each in programs
         if each.run in chosen
     ]
-    chosen_plan(plan, chosen, programs).write(runs / plan.name)
+    written = _write(chosen_plan(plan, chosen, programs), runs / plan.name)
     if quiet:
         return findings
     for finding in findings:
@@ -146,8 +147,17 @@ def _choose(
                 f"{each.run} fits on none of {', '.join(target.name for target in targets)} and keeps its execution",
                 style="red",
             )
-    show(f"written to {runs / plan.name / 'plan.json'}")
+    show(f"stored; `scaling sweep {written.parent}` trains it")
     return findings
+
+
+def _write(plan: "Plan", sweep: Path) -> Path:
+    """Keep a plan; one whose runs have begun is not replaced."""
+    from scaling.sweeps.stored import has_begun, read_plan, write_plan
+
+    if (sweep / "plan.json").exists() and has_begun(sweep, read_plan(sweep)):
+        raise ScalingError(f"{sweep / 'plan.json'} is of runs that have begun: rename the sweep, or move {sweep} away")
+    return write_plan(sweep, plan.record())
 
 
 @contextmanager

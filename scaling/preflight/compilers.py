@@ -74,6 +74,7 @@ def _compile(job: Job) -> Compilation:
         shape.program,
         shape.optimizer,
         shape.skip_spikes,
+        shape.separate_documents,
         devices=tuple(devices),
         platform=target.platform,
     )
@@ -84,7 +85,7 @@ def _compile(job: Job) -> Compilation:
     if stored is not None and (content := read_json(stored)) is not None:
         return Compilation.model_validate(content)
     state = program.abstract_state
-    attention = choose_attention(shape.program.attention, shape.model, shape.sequence_length, target.platform)
+    attention = _kernel(shape, shape.program.attention, target.platform)
     memory = Memory(
         parameters=sharded_bytes(state.parameters),
         optimizer=sharded_bytes(state.optimizer),
@@ -169,9 +170,13 @@ def _with_kernel(shape: Shape, target: Target, notes: list[str]) -> Shape:
         or _version("nvidia-cudnn-cu13")
     ):
         return shape
-    if choose_attention(asked, shape.model, shape.sequence_length, "cuda") == "cudnn":
+    if _kernel(shape, asked, "cuda") == "cudnn":
         notes.append("cuDNN is not installed here: compiled with XLA's attention, which needs more memory than the run will")
     return shape.changed(attention="xla")
+
+
+def _kernel(shape: Shape, name: str, platform: str) -> str:
+    return choose_attention(name, shape.model, shape.sequence_length, platform, shape.separate_documents)
 
 
 def _fits_torus(shape: Shape, devices: list[Any], slices: int) -> bool:

@@ -22,6 +22,7 @@ from scaling.config import build, read_yaml
 from scaling.errors import ScalingError
 from scaling.preflight.gpu import CARDS
 from scaling.section import Section
+from scaling.sweeps.estimates import Hardware
 
 TABLE = Path(__file__).parents[2] / "configs" / "hardware.yaml"
 
@@ -31,20 +32,11 @@ JAX_MEMORY_FRACTION = 0.75
 GPUS_PER_HOST = 8
 
 
-class Device(Section):
-    """A chip or a card, as configs/hardware.yaml has it."""
+class Device(Hardware):
+    """A chip or a card of configs/hardware.yaml, with what a roofline needs of it."""
 
-    peak_flops: float = Field(gt=0)
-    """Dense bfloat16 FLOP/s."""
-    memory_bytes: float = Field(gt=0)
     memory_bandwidth: float = Field(gt=0)
     link_bandwidth: float = Field(gt=0)
-    network_bandwidth: float | None = Field(gt=0)
-    """The three in bytes/s; see the file."""
-    price: float | None = Field(ge=0)
-    """USD for an hour."""
-    priced: str
-    utilization: float = Field(gt=0, le=1)
 
 
 class Generation(NamedTuple):

@@ -20,6 +20,7 @@ class Shape(Section):
     program: ProgramConfig = ProgramConfig()
     optimizer: Structure = Structure()
     skip_spikes: SpikeConfig | None = None
+    separate_documents: bool = False
 
     @property
     def micro_batch(self) -> int:
@@ -58,6 +59,7 @@ def shape_of(config: RunConfig, vocabulary: int) -> Shape:
         program=config.execution.program,
         optimizer=config.optimizer.structure,
         skip_spikes=config.training.skip_spikes,
+        separate_documents=config.data.documents == "separate",
     )
 
 

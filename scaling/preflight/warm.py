@@ -34,6 +34,7 @@ def warm(programs: Sequence[PlannedProgram], cache: Path, done: Callable[[], Non
             program.program,
             program.optimizer,
             program.skip_spikes,
+            program.separate_documents,
         )
         state, tokens_BxL1, hyper = step_arguments(made, program)
         rows = (program.micro_batch, program.sequence_length + 1)

@@ -87,8 +87,8 @@ def test_a_warmed_cache_leaves_nothing_to_compile(lab):
         )
         return sorted(name for name in names if name in ("jit_initialise", "jit_step", "jit_evaluate"))
 
-    lab("preflight", "sweep.yaml", "axes={}", "cells=[{seed: 0}]", "--warm")
+    lab("preflight", "sweep.yaml", "axes.seed=[0]", "--warm")
     warmed = entries()
-    assert warmed == ["jit_evaluate", "jit_initialise", "jit_step"]
-    lab("sweep", "sweep.yaml", "axes={}", "cells=[{seed: 0}]")
+    assert warmed == ["jit_evaluate"] * 2 + ["jit_initialise"] * 2 + ["jit_step"] * 2  # of two sizes
+    lab("sweep", "sweep.yaml", "axes.seed=[0]")
     assert entries() == warmed
