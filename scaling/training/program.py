@@ -82,8 +82,8 @@ def make_program(
 ) -> Program:
     """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call.
 
-    With `separate_documents` its tokens carry the marks of `models/documents.py`. `devices` and `platform` are for programs that
-    are compiled and not run: devices of a machine that is not here, and what is lowered for where that is not what they are.
+    With `separate_documents` its tokens carry the marks of `models/documents.py`. `devices` and `platform` are for programs
+    that are compiled and not run: devices of a machine that is not here, and what to lower for where they are of another kind.
     """
     traced = {"z_loss": 0.0, "balance_loss": 0.0}  # in Hyperparameters: runs that differ in them share a program
     model = model.model_copy(update=traced)
