@@ -28,6 +28,10 @@ class Hardware(Section):
     peak_flops: float = Field(gt=0)
     """Dense bfloat16 FLOP/s."""
     memory_bytes: int = Field(gt=0)
+    memory_bandwidth: float | None = Field(None, gt=0)
+    link_bandwidth: float | None = Field(None, gt=0)
+    network_bandwidth: float | None = Field(None, gt=0)
+    """The three in bytes/s, which a preflight needs."""
     price: float | None = Field(ge=0)
     """USD an hour; null where it is not known."""
     priced: str

@@ -47,7 +47,7 @@ def attempt(path: Path, specification: Specification, dataset: Data, stop: Stop)
             if state in ("done", "diverged"):
                 return Exit.DONE if state == "done" else Exit.DIVERGED
             directory.create(specification.record())
-            _keep_compiled_programs(Path(specification.config.execution.cache_directory) / "jax")
+            keep_compiled_programs(Path(specification.config.execution.cache_directory) / "jax")
             if processes.is_first():
                 write_json(path / "environment.json", _environment(specification, number))
             return train(directory, specification, dataset, number, stop)
@@ -85,7 +85,7 @@ def output_to(log: Path) -> Iterator[None]:
                 os.close(saved)
 
 
-def _keep_compiled_programs(cache: Path) -> None:
+def keep_compiled_programs(cache: Path) -> None:
     """Compile each program once on this machine; a cache directory that the user set in jax's own way is left alone."""
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache.absolute()))

@@ -77,14 +77,19 @@ def make_program(
     optimizer: Structure = ADAMW,
     skip_spikes: SpikeConfig | None = None,
     separate_documents: bool = False,
+    devices: tuple[jax.Device, ...] | None = None,
+    platform: str | None = None,
 ) -> Program:
     """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call.
 
-    With `separate_documents` its tokens carry the marks of `models/documents.py`.
+    With `separate_documents` its tokens carry the marks of `models/documents.py`. `devices` and `platform` are for programs
+    that are compiled and not run: devices of a machine that is not here, and what to lower for where they are of another kind.
     """
     traced = {"z_loss": 0.0, "balance_loss": 0.0}  # in Hyperparameters: runs that differ in them share a program
     model = model.model_copy(update=traced)
-    return _make_program(model, vocabulary, sequence_length, config, optimizer, skip_spikes, separate_documents)
+    return _make_program(
+        model, vocabulary, sequence_length, config, optimizer, skip_spikes, separate_documents, devices, platform
+    )
 
 
 @functools.cache
@@ -96,12 +101,15 @@ def _make_program(
     optimizer: Structure,
     skip_spikes: SpikeConfig | None,
     separate_documents: bool,
+    devices: tuple[jax.Device, ...] | None,
+    platform: str | None,
 ) -> Program:
     check_divisible(config.mesh, model, vocabulary)
-    mesh = make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh, devices)
+    platform = platform or mesh.devices.flat[0].platform
     evaluation = Execution(
         mesh=mesh,
-        attention=choose_attention(config.attention, model, sequence_length, mesh.devices.flat[0].platform, separate_documents),
+        attention=choose_attention(config.attention, model, sequence_length, platform, separate_documents),
         remat=config.remat,
         scan_layers=config.scan_layers,
     )
@@ -140,7 +148,7 @@ def _make_program(
         return jax.lax.map(of_part, micro_batches(tokens_BxL1, accumulation)).mean(axis=0)
 
     def step(state: State, tokens_BxL1: Array, hyper: Hyperparameters) -> tuple[State, Metrics]:
-        accumulation = _accumulation(model, config, mesh, len(tokens_BxL1))
+        accumulation = _accumulation(model, config, platform, len(tokens_BxL1))
         chosen_NxE = None
         if model.experts > 1 and accumulation > 1:  # the balance is of the whole batch: its load has to be known before
             chosen_NxE = jax.lax.cond(
@@ -207,11 +215,11 @@ def _make_program(
     )
 
 
-def _accumulation(model: ModelConfig, config: ProgramConfig, mesh: Mesh, batch: int) -> int:
+def _accumulation(model: ModelConfig, config: ProgramConfig, platform: str, batch: int) -> int:
     """Micro-batches of a batch. Where nothing is said, a CPU alone takes two halves, which is no slower and shows the noise."""
     if config.micro_batch is not None:
         return max(1, batch // config.micro_batch)
-    alone = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+    alone = config.mesh.devices == 1 and platform == "cpu"
     return 2 if alone and model.experts == 1 and batch % 2 == 0 else 1
 
 

@@ -17,7 +17,7 @@ def test_a_disk_lost_in_the_middle_ends_the_attempt_and_the_next_one_goes_on(tra
     undisturbed, run = trainer("undisturbed"), trainer("run")
     undisturbed()
     assert run(stop_after=10) is Exit.SAVED
-    monkeypatch.setattr(attempts, "_keep_compiled_programs", lambda cache: None)
+    monkeypatch.setattr(attempts, "keep_compiled_programs", lambda cache: None)
     append = record.RunDirectory.append
 
     def lost(*_):
