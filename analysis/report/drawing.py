@@ -5,6 +5,7 @@ Losses are in nats per token, compute in FLOPs; whatever is not finite is None.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -12,12 +13,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm, to_hex
 
+from analysis import fitting
 from analysis.allocation import compute_optimal
 from analysis.errors import AnalysisError
 from analysis.figures.axes import PARAMETERS, short
-from analysis.fits import fit_law
 from analysis.frontier import Frontier
 from analysis.isoflop import DEGREES, group_budgets
+from analysis.laws import Array, Law
 from analysis.report.provenance import Records
 from analysis.report.windows import windows
 from analysis.results import Fit
@@ -60,21 +62,48 @@ def drawing(study: Study, records: Records) -> dict[str, Any]:
     return plain(found)
 
 
-def by_convention(study: Study) -> tuple[dict[str, Fit], dict[str, str]]:
-    """The fit under every way of counting parameters that the points hold, its own first, and why others have none."""
+@dataclass(frozen=True)
+class Counted:
+    """The law under one way of counting parameters.
+
+    Attributes:
+        column: that N is read from.
+        law: the functional form.
+        theta: its coordinates.
+        noise: standard deviation of log loss around it.
+    """
+
+    column: str
+    law: Law
+    theta: Array
+    noise: float
+
+    def loss(self, parameters: Array, tokens: Array) -> Array:
+        """Nats per token at arrays of N and D."""
+        logs = np.log(np.stack([np.ravel(parameters), np.ravel(tokens)]))
+        return np.exp(self.law.log_value(self.theta, logs)).reshape(np.shape(parameters))
+
+
+def by_convention(study: Study) -> tuple[dict[str, Counted], dict[str, str]]:
+    """The law under every way of counting parameters that the points hold, the fit's own first, and why others have none."""
     fit = study.fit
     if fit is None:
         return {}, {}
-    fits, refused = {fit.parameters_column: fit}, {}
-    counted = study.points[study.points["excluded"] == ""]
+    fits, refused = {fit.parameters_column: Counted(fit.parameters_column, fit.form, fit.theta, fit.noise.value)}, {}
+    points = study.points[study.points["excluded"] == ""]
+    log_losses = np.log(points["loss"].to_numpy(float))
     for name in PARAMETERS:
-        values = counted[name]
-        if name in fits or values.isna().any() or any(np.allclose(values, counted[each]) for each in fits):
+        if points[name].isna().any() or any(np.allclose(points[name], points[each]) for each in fits):
             continue
+        logs = np.log(points[[name, "tokens"]].to_numpy(float).T)
         try:
-            fits[name] = fit_law(study.points, fit.form, {**fit.columns, "parameters": name}, delta=fit.delta, level=fit.level)
+            fitting.check(fit.form, np.exp(logs), np.exp(log_losses), points["run"].tolist())
         except AnalysisError as error:
             refused[name] = str(error)
+            continue
+        theta = fitting.fit(fit.form, logs, log_losses, delta=fit.delta).solution.theta[0]
+        squares = ((log_losses - fit.form.log_value(theta, logs)) ** 2).sum()
+        fits[name] = Counted(name, fit.form, theta, float(np.sqrt(squares / (len(points) - len(theta)))))
     return fits, refused
 
 
@@ -104,9 +133,9 @@ def runs(study: Study, records: Records) -> list[dict[str, Any]]:
     return found
 
 
-def law_lines(fit: Fit, study: Study) -> dict[str, Any]:
-    """The estimates, a line against tokens for each of some model sizes, and each run's residual in per cent."""
-    points, column = study.points, fit.parameters_column
+def law_lines(fit: Counted, study: Study) -> dict[str, Any]:
+    """The parameters, a line against tokens for each of some model sizes, and each run's residual in per cent."""
+    points, column = study.points, fit.column
     there = points[points["loss"].notna() & points["excluded"].isin(["", "holdout"])]
     sizes = np.unique(there[column])
     sizes = sizes[np.unique(np.linspace(0, len(sizes) - 1, min(len(sizes), SIZES)).round().astype(int))]
@@ -114,8 +143,8 @@ def law_lines(fit: Fit, study: Study) -> dict[str, Any]:
     rungs = dict(zip(there[column], there[study.convention.parameters], strict=True))
     residuals = 100 * (there["loss"] / fit.loss(there[column].to_numpy(), there["tokens"].to_numpy()) - 1)
     return {
-        "estimates": fit.estimates,
-        "noise": 100 * fit.noise.value,
+        "parameters": dict(zip(fit.law.names, fit.law.to_parameters(fit.theta), strict=True)),
+        "noise": 100 * fit.noise,
         "tokens": tokens,
         "lines": [
             {"size": size, "rung": short(rungs[size]), "loss": fit.loss(np.full_like(tokens, size), tokens)} for size in sizes

@@ -23,6 +23,7 @@ function drawAll(data, choice) {
   return Promise.all(all("figure").map(figure => {
     const name = figure.id.replace("figure-", "");
     const {traces, layout} = FIGURES[name](data, choice);
+    if (name === "law") find(".said", figure).textContent = `With N as ${data.conventions[choice.n]}: ${listed(data.fits[choice.n].parameters)}.`;
     return Plotly.react(find(".plot", figure), traces, layout, SETTINGS);
   }));
 }
@@ -68,16 +69,17 @@ function startWindow(data, choice) {
   for (const input of Object.values(ends)) input.addEventListener("input", () => show(Number(ends.low.value), Number(ends.high.value)));
 }
 
+const listed = parameters => Object.entries(parameters).map(([name, value]) => `${name} ${digits(value, 3)}`).join(", ");
+
 function verdict(data, {low, high}) {
   const {edges, sizes, fits} = data.windows, fit = fits.find(each => each.low === low && each.high === high);
   const inside = sizes.filter(size => size >= edges[low] && size <= edges[high]).length;
   if (!fit) return `The ${inside} runs of this range cannot carry the law: widen it.`;
-  const parameters = Object.entries(fit.parameters).map(([name, value]) => `${name} ${digits(value, 3)}`).join(", ");
   const errors = fit.errors.filter((_, i) => sizes[i] > edges[high]);
   const squares = errors.reduce((sum, error) => sum + error * error, 0), mean = errors.reduce((sum, error) => sum + error, 0) / errors.length;
   const beyond = errors.length ? ` The ${errors.length} larger runs are off by ${digits(Math.sqrt(squares / errors.length), 2)} % (root mean square), `
     + `${digits(Math.abs(mean), 2)} % ${mean > 0 ? "above" : "below"} on average.` : " No run is larger.";
-  return `${inside} runs: ${parameters}.${beyond}`;
+  return `${inside} runs: ${listed(fit.parameters)}.${beyond}`;
 }
 
 // --- the record of a run

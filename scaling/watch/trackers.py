@@ -2,7 +2,7 @@
 
 What was sent is kept in `trackers/<name>.json` of the sweep, so that the next watcher goes on from there. A resumed run repeats
 rows of the same numbers, which are not sent twice. Each tracker takes its address, account and offline mode from its own
-environment variables (`WANDB_MODE=offline`, `MLFLOW_TRACKING_URI=sqlite:///mlflow.db`, `TRACKIO_DIR`).
+environment variables (`WANDB_MODE=offline`, `MLFLOW_TRACKING_URI`).
 """
 
 import time
@@ -78,21 +78,7 @@ class Mlflow(Tracker):
         return known
 
 
-class Trackio(Tracker):
-    """Trackio."""
-
-    def send(self, run: str, known: str | None, config: dict[str, Any], rows: Rows, state: str) -> str:
-        """See `Tracker`."""
-        import trackio
-
-        open_run = trackio.init(project=self.project, name=run, config=_flat(config), resume="allow", embed=False)
-        for row in rows:
-            open_run.log({name: value for name, value in row.items() if name != "step"}, step=row["step"])
-        trackio.finish()
-        return run
-
-
-TRACKERS: dict[str, type[Tracker]] = {"wandb": Wandb, "mlflow": Mlflow, "trackio": Trackio}
+TRACKERS: dict[str, type[Tracker]] = {"wandb": Wandb, "mlflow": Mlflow}
 
 
 def follow(sweep: Path, name: str) -> Callable[[], None]:

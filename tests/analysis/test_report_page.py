@@ -36,7 +36,7 @@ def opened(made, visit):
 
     def go(width: int = 1600):
         opened = visit(made[0].as_uri(), width)
-        opened.page.wait_for_selector("html[data-drawn]", timeout=20_000)
+        opened.page.wait_for_selector("html[data-drawn]", timeout=60_000)
         return opened
 
     return go

@@ -72,14 +72,6 @@ def test_wandb_writes_offline(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(files) == 2  # the second watch had nothing to send
 
 
-def test_trackio_keeps_rows_on_this_machine(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACKIO_DIR", str(sweep.parent / "trackio"))
-    trackio = pytest.importorskip("trackio", reason="no trackio: install the extra trackio")
-    follow(sweep, "trackio")()
-    run = next(run for run in trackio.Api().runs("tracked") if run.name == f"{0:012x}")
-    assert [row["value"] for row in run.history("train_loss")] == [4.0, 3.0, 2.0, 1.0]
-
-
 def test_an_unknown_or_missing_tracker_is_one_line(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(app, ["watch", str(sweep), "--tracker", "wandbb"])
     assert isinstance(done.exception, ScalingError)
