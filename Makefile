@@ -45,7 +45,7 @@ format: $(STAMP)
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 docs: $(STAMP)
-	@$(BIN)/mkdocs build --quiet && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "site/index.html"
 
 lock: $(STAMP)
 	@$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --quiet -o requirements.lock

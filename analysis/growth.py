@@ -11,8 +11,8 @@ from analysis.fits import fit_law
 from analysis.laws import law
 from analysis.results import Fit
 
-PLACES = 8  # at how many numbers of runs the law is fitted
-DRAWS = 300  # behind each interval
+PLACES = 6  # at how many numbers of runs the law is fitted
+DRAWS = 200  # behind each interval
 
 
 class Growth:

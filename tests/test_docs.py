@@ -70,7 +70,7 @@ def made(tmp_path_factory) -> Path:
     table.to_csv(home / "losses.csv.gz", index=False)
     pd.DataFrame({"Model Size": n / 1e6, "seen": d / 1e9, "loss": loss}).to_csv(home / "foreign.csv", index=False)
     pd.DataFrame({"Model Size": n, "Training FLOP": 6 * n * d, "loss": loss}).to_csv(home / "chinchilla.csv", index=False)
-    history = {"Task": "small", "Model": "", "Tokens (B)": [1.0, 2.0, 4.0], "eval/bits_per_token": [4.0, 3.5, 3.2]}
+    history = {"Task": "web", "Model": "small", "Tokens (B)": [1.0, 2.0, 4.0], "eval/bits_per_token": [4.0, 3.5, 3.2]}
     pd.DataFrame(history).to_parquet(home / "history.parquet")
     (home / "histories").mkdir()
     table.assign(step=range(len(table))).to_csv(home / "histories" / "one.csv", index=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 USED = {"cpu": 0.3, "gpu": 0.25, "tpu": 0.25}
-"""Share of the speed of large products that training small models keeps: measured on a CPU, assumed elsewhere."""
+"""Share of the speed of large products that training small models is taken to keep: an assumption, which the file states."""
 
 
 @app.command()
@@ -38,19 +38,20 @@ def init(
     speed = products_per_second(machine)
     share = USED.get(machine.backend, USED["gpu"])
     found = first_sweep(60 * minutes * share * speed, machine.device_memory)
+    took = found.flops / (60 * share * speed)
     what = f"{machine.cores} cores" if machine.backend == "cpu" else f"{len(machine.devices)} x {machine.devices[0]}"
     comment = [
-        f"A first sweep for {what}: about {minutes:g} minutes of training.",
+        f"A first sweep for {what}: about {took:.2g} minutes of training.",
         f"  command   scaling sweep {file}          (--dry-run stops after the plan)",
         f"  watch     scaling watch runs/{name}          (--web for a page)",
         f"  report    scaling report runs/{name}",
-        f"Planned: {found.flops:.2g} FLOPs, at {share:.0%} of the {speed:.2g} FLOPs per second of large products "
-        "measured here.",
+        f"Planned: {found.flops:.2g} FLOPs, at an assumed {share:.0%} of the {speed:.2g} FLOPs/s of large products seen here.",
     ]
     file.write_text(sweep_file(found, name, corpus, comment), encoding="utf-8")
     runs = len(found.shapes) * len(found.tokens)
     largest = format_quantity(found.shapes[-1].parameters)
-    show(f"{file}: {runs} runs of up to {largest} parameters, and one to forecast; next: scaling sweep {file} --dry-run")
+    show(f"{file}: {runs} runs of up to {largest} parameters, and one to forecast, in about {took:.2g} minutes")
+    show(f"next: scaling sweep {file} --dry-run")
 
 
 @app.command()

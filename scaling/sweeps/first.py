@@ -10,6 +10,7 @@ TOKENS_PER_PARAMETER = 10.0  # of the largest run; the others lie between a twen
 HOLDOUT = (1.3, 2.0)  # factors of the width and the tokens of the largest run
 ASPECT = 24  # width per layer
 NARROWEST = 32
+FEWEST_TOKENS = 2**15  # of the shortest runs: 64 batches of 512; a sweep that has less to spend takes longer than asked
 BYTES_PER_PARAMETER = 48  # weights, gradients and Adam's moments in float32, and as much again for activations and copies
 VOCABULARY = 256
 
@@ -53,7 +54,8 @@ class First:
 
 
 def first_sweep(flops: float, memory: float) -> First:
-    """The sweep that spends about so many FLOPs, with no model that needs more than `memory` bytes."""
+    """The sweep that spends about so many FLOPs, or the least that is worth it, with no model that needs more than "
+    "`memory` bytes."""
     share = sum(SPREAD ** (-3 * step / (SIZES - 1)) for step in range(SIZES)) * sum(2.0**-step for step in range(TOKENS))
     largest = flops / (share + HOLDOUT[0] ** 3 * HOLDOUT[1])
     parameters = (largest / 6 / TOKENS_PER_PARAMETER) ** 0.5
@@ -64,8 +66,8 @@ def first_sweep(flops: float, memory: float) -> First:
     held_out = Shape(_rounded(widest * HOLDOUT[0]))
     halves = [2.0 ** (step - TOKENS + 1) for step in range(TOKENS)]
     per_token = 6 * (sum(each.parameters for each in shapes) * sum(halves) + held_out.parameters * HOLDOUT[1])
-    most = flops / per_token
-    return First(shapes, [_count(most * half) for half in halves], held_out, _count(most * HOLDOUT[1]), flops)
+    most = max(flops / per_token, FEWEST_TOKENS / halves[0])
+    return First(shapes, [_count(most * half) for half in halves], held_out, _count(most * HOLDOUT[1]), most * per_token)
 
 
 def sweep_file(first: First, name: str, corpus: str, comment: list[str]) -> str:
