@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,34 +18,28 @@ SweepPath = Annotated[Path, typer.Argument(metavar="PATH", help="a sweep's direc
 
 @app.command()
 def sweep(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a sweep's YAML file")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a sweep's YAML file, or runs/NAME for the plan in it")],
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="stop after the plan")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="stop after the plan, which is stored")] = False,
 ) -> None:
     """Plan a sweep, train what is missing, forecast the held-out runs and only then train them."""
     import signal
 
-    from scaling.sweeps.plan import make_plan, read_sweep
-    from scaling.sweeps.status import read_status, status_table, summary
-    from scaling.tables import plan_summary, plan_table
+    from scaling.sweeps.status import read_status, status_table
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    plan = make_plan(read_sweep(config, overrides or []))
-    show(plan_table(plan, runs / plan.name))
-    show(plan_summary(plan, runs / plan.name), style="bold")
-    if dry_run:
-        return
-    path = runs / plan.name
-    plan.write(path)
     try:
+        path, plan = _plan(config, overrides or [], runs, dry_run)
+        if not _accept(path, plan, dry_run):
+            return
         _train_role(path, "fit")
-        if any(cell.role == "holdout" for cell in plan.cells):
+        if any(cell["role"] == "holdout" for cell in plan["cells"]):
             _forecast(path)
             _train_role(path, "holdout")
             print_comparison(path)
     except KeyboardInterrupt:
-        show(f"\nstopped, everything is saved ({summary(read_status(path))}); the same command goes on")
+        show("stopped, everything is saved; the same command goes on")
         raise typer.Exit(Exit.SAVED) from None
     show(status_table(read_status(path)))
     raise typer.Exit(_sweep_code(read_status(path)))
@@ -85,8 +79,69 @@ def status(path: SweepPath) -> None:
         show(line, style="yellow")
 
 
+def _plan(config: Path, overrides: list[str], runs: Path, dry_run: bool) -> tuple[Path, dict[str, Any]]:
+    """The directory of a sweep and its plan: made from a sweep file, once what it tunes is tuned, or read as it was stored."""
+    from scaling.sweeps.estimates import read_hardware
+    from scaling.sweeps.grid import read_sweep
+    from scaling.sweeps.plan import make_plan
+    from scaling.sweeps.stored import read_plan
+    from scaling.sweeps.tuning import tune
+
+    if config.is_dir() or config.name == "plan.json":
+        if overrides:
+            raise ScalingError(f"{config} is a plan, which is trained as it is: {overrides[0]!r} can change a sweep file only")
+        path = config if config.is_dir() else config.parent
+        return path, read_plan(path)
+    file = read_sweep(config, overrides)
+    hardware = None if file.hardware is None else read_hardware(file.hardware, config.parent)
+    path, tuned = runs / file.name, None
+    if file.tune is not None:
+        tuned = tune(file, file.tune, path, lambda cohorts, home: _train_cohorts(cohorts.record(), home, dry_run))
+        if tuned is None:
+            show("the runs that are tuned for are planned when these have been trained")
+            raise typer.Exit(Exit.DONE)
+    return path, make_plan(file, hardware, tuned).record()
+
+
+def _train_cohorts(plan: dict[str, Any], home: Path, dry_run: bool) -> bool:
+    """Train the next runs of a tuning stage; False where only their plan is wanted."""
+    accepted = _accept(home, plan, dry_run)
+    if accepted:
+        _train_role(home, "fit")
+    return accepted
+
+
+def _accept(path: Path, plan: dict[str, Any], dry_run: bool) -> bool:
+    """Show a plan and keep it, with the directories of its runs; False where only that it be shown and kept is wanted."""
+    from scaling.sweeps.stored import create_runs, write_plan
+    from scaling.tables import plan_summary, plan_table
+
+    show(plan_table(plan, path))
+    show(plan_summary(plan, path), style="bold")
+    if dry_run:
+        _store(path, plan)
+        return False
+    write_plan(path, plan)
+    create_runs(path, plan)
+    return True
+
+
+def _store(path: Path, plan: dict[str, Any]) -> None:
+    """Keep a plan that is not trained yet, where it is not in the way of one that is being trained."""
+    from scaling.sweeps.stored import has_begun, read_plan, write_plan
+
+    stored = path / "plan.json"
+    if stored.exists():
+        present = read_plan(path)
+        if any(present.get(name) != plan[name] for name in plan) and has_begun(path, present):
+            show(f"{stored} is of runs that have begun, and stays; without --dry-run this plan takes its place")
+            return
+    write_plan(path, plan)
+    show(f"stored as {stored}; `scaling sweep {path}` trains it")
+
+
 def _forecast(path: Path) -> None:
-    """Write the forecast of the held-out runs, unless one from before they began is there."""
+    """Write the forecast of the held-out runs, unless one from before they began is there, or from all that there is by now."""
     import pandas as pd
 
     from analysis.forecasting import forecast
@@ -95,11 +150,15 @@ def _forecast(path: Path) -> None:
     from scaling.record import RunDirectory
     from scaling.sweeps.status import read_status
 
-    held_out = [each for each in read_status(path) if each.cell["role"] == "holdout"]
+    cells = read_status(path)
+    held_out = [each for each in cells if each.cell["role"] == "holdout"]
     ids = {each.cell["run_id"] for each in held_out}
-    if (path / "forecast.json").exists() and ids <= {each.run for each in read_forecast(path).predictions}:
-        return
-    begun = [each.cell["run_id"] for each in held_out if each.state != "planned"]
+    begun = [each.cell["run_id"] for each in held_out if each.state not in ("planned", "waiting")]
+    if (path / "forecast.json").exists():
+        made = read_forecast(path)
+        done = {each.cell["run_id"] for each in cells if each.cell["role"] == "fit" and each.state == "done"}
+        if ids <= {each.run for each in made.predictions} and (begun or done <= set(made.origin.runs)):
+            return
     if begun:
         raise ScalingError(
             f"the held-out run {begun[0]} began before a forecast of it was written: "
@@ -119,10 +178,14 @@ def _train_role(path: Path, role: str) -> None:
 
     from scaling.sweeps.live import watch
     from scaling.sweeps.local import Launcher
-    from scaling.sweeps.status import failures, read_status
+    from scaling.sweeps.status import failures, read_status, summary
 
     cells = [each.cell for each in read_status(path) if each.cell["role"] == role]
-    watch(Launcher(path, role, cells), path, role, Console())
+    try:
+        watch(Launcher(path, role, cells), path, role, Console())
+    except KeyboardInterrupt:
+        show(f"\n{summary(read_status(path))}")
+        raise
     ended = [each for each in read_status(path) if each.cell["role"] == role]
     for line in failures(path, ended):
         show(line, style="red")
