@@ -278,7 +278,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ScalingError(f"no such file: {path}") from None
+        raise ScalingError(f"no such file: {path} (`scaling init FILE` writes a sweep file)") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ScalingError(f"cannot read {path}: {error}") from None
     except yaml.YAMLError as error:

@@ -3,7 +3,18 @@
 import sys
 from typing import NoReturn
 
-from scaling.cli import checks, data, evidence, predictions, preflight, runs, studies, sweeps  # noqa: F401 -- their verbs register themselves
+from scaling.cli import (  # noqa: F401 -- their verbs register themselves
+    checks,
+    data,
+    evidence,
+    predictions,
+    preflight,
+    runs,
+    start,
+    studies,
+    sweeps,
+    watch,
+)
 from scaling.cli.app import app
 from scaling.errors import Exit, ScalingError
 
