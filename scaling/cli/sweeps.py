@@ -1,19 +1,27 @@
-"""Verbs of a sweep: sweep, work, status."""
+"""Verbs of a sweep: sweep, work."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from scaling.cli.app import Coordinator, Distributed, Overrides, Processes, ProcessId, Runs, app, leave, show, stop_signal
+from scaling.cli.app import (
+    Coordinator,
+    Distributed,
+    Overrides,
+    Processes,
+    ProcessId,
+    Runs,
+    SweepPath,
+    app,
+    leave,
+    show,
+    stop_signal,
+)
 from scaling.cli.sources import fit_path, print_comparison
 from scaling.errors import Exit, ScalingError
-
-if TYPE_CHECKING:
-    from scaling.sweeps.status import CellStatus
-
-SweepPath = Annotated[Path, typer.Argument(metavar="PATH", help="a sweep's directory, runs/NAME")]
+from scaling.stores import is_bucket
 
 
 @app.command()
@@ -27,7 +35,7 @@ def sweep(
     import signal
 
     from scaling.sweeps.plan import make_plan, read_sweep
-    from scaling.sweeps.status import read_status, status_table, summary
+    from scaling.sweeps.status import exit_code, read_status, status_table, summary
     from scaling.tables import plan_summary, plan_table
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -37,6 +45,11 @@ def sweep(
     if dry_run:
         return
     path = runs / plan.name
+    if is_bucket(path) and any(cell.role == "holdout" for cell in plan.cells):
+        raise ScalingError(
+            f"{path}: the forecast of held-out runs is kept in a directory; keep the runs of this sweep in one, "
+            "or leave `holdouts` out"
+        )
     plan.write(path)
     try:
         _train_role(path, "fit")
@@ -48,7 +61,7 @@ def sweep(
         show(f"\nstopped, everything is saved ({summary(read_status(path))}); the same command goes on")
         raise typer.Exit(Exit.SAVED) from None
     show(status_table(read_status(path)))
-    raise typer.Exit(_sweep_code(read_status(path)))
+    raise typer.Exit(exit_code(read_status(path)))
 
 
 @app.command()
@@ -71,20 +84,6 @@ def work(
     leave(work(path, role, stop))
 
 
-@app.command()
-def status(path: SweepPath) -> None:
-    """Show how far a sweep is."""
-    from scaling.sweeps.status import failures, read_status, status_table, summary, warnings
-
-    cells = read_status(path)
-    show(status_table(cells))
-    show(summary(cells), style="bold")
-    for line in failures(path, cells):
-        show(line, style="red")
-    for line in warnings(cells):
-        show(line, style="yellow")
-
-
 def _forecast(path: Path) -> None:
     """Write the forecast of the held-out runs, unless one from before they began is there."""
     import pandas as pd
@@ -99,7 +98,7 @@ def _forecast(path: Path) -> None:
     ids = {each.cell["run_id"] for each in held_out}
     if (path / "forecast.json").exists() and ids <= {each.run for each in read_forecast(path).predictions}:
         return
-    begun = [each.cell["run_id"] for each in held_out if each.state != "planned"]
+    begun = [each.cell["run_id"] for each in held_out if each.has_begun]
     if begun:
         raise ScalingError(
             f"the held-out run {begun[0]} began before a forecast of it was written: "
@@ -119,7 +118,7 @@ def _train_role(path: Path, role: str) -> None:
 
     from scaling.sweeps.live import watch
     from scaling.sweeps.local import Launcher
-    from scaling.sweeps.status import failures, read_status
+    from scaling.sweeps.status import exit_code, failures, read_status
 
     cells = [each.cell for each in read_status(path) if each.cell["role"] == role]
     watch(Launcher(path, role, cells), path, role, Console())
@@ -128,13 +127,4 @@ def _train_role(path: Path, role: str) -> None:
         show(line, style="red")
     if any(each.state not in ("done", "diverged") for each in ended):
         show("the same command trains what is missing")
-        raise typer.Exit(_sweep_code(ended))
-
-
-def _sweep_code(cells: "list[CellStatus]") -> Exit:
-    states = {each.state for each in cells}
-    if states <= {"done"}:
-        return Exit.DONE
-    if states <= {"done", "diverged"}:
-        return Exit.DIVERGED
-    return Exit.SAVED if states <= {"done", "diverged", "saved", "planned"} else Exit.FAILED
+        raise typer.Exit(exit_code(ended))

@@ -16,6 +16,7 @@ from scaling.data.prepare import Dataset
 from scaling.errors import Exit
 from scaling.record import RunDirectory
 from scaling.specification import Specification
+from scaling.stores import is_bucket
 from scaling.training import processes
 from scaling.training.checkpoints import Checkpoints
 from scaling.training.mirror import Mirror
@@ -68,7 +69,7 @@ class _Training:
         self.batches = Batches(dataset.train, length, config.batch_size, config.seed)
         self.validation = dataset.held_out
         self.hyper = hyperparameters(config)
-        self.checkpoints = Checkpoints(directory.path / "checkpoints")
+        self.checkpoints = Checkpoints(directory.path / "checkpoints", directory.guard)
         evaluations = config.execution.evaluations
         self.evaluate_after = {round(self.steps * (k + 1) / evaluations) for k in range(evaluations)}
         self.first_row: _Row | None = None
@@ -77,7 +78,8 @@ class _Training:
     def run(self, should_stop: Callable[[], bool]) -> Exit:
         state, start = self._begin()
         self.begun = self.saved = self.row_time = time.perf_counter()
-        self.mirror = Mirror(self.directory, start) if processes.is_first() else None
+        appends = not is_bucket(self.directory.path)  # event files grow
+        self.mirror = Mirror(self.directory, start) if processes.is_first() and appends else None
         try:
             return self._steps(state, start, should_stop)
         except _Diverged as error:
@@ -130,6 +132,7 @@ class _Training:
                 _check_finite(metrics, done)
                 if not _is_finite((state.parameters, state.optimizer)):
                     raise _Diverged("state", done)
+                self.directory.flush()
                 self.checkpoints.save(done, state)
                 self.saved = time.perf_counter()
             if stop:
