@@ -42,8 +42,8 @@ def _rows(run):
 
 
 def test_a_run_in_a_bucket_survives_sigterm_and_sigkill_with_the_curve_of_one_on_disk(lab, cloud):
-    config = lab.run_file(training={"tokens": 1024 * 600}, execution={"checkpoint_every_seconds": 0.5})
-    lab("train", config, "--runs", "local")
+    config = lab.run_file(training={"tokens": 1024 * 300}, execution={"checkpoint_every_seconds": 1})
+    lab("train", config, "execution.checkpoint_every_seconds=600", "--runs", "local")
     for number in (signal.SIGTERM, signal.SIGKILL):
         process = lab.start("train", config, "--runs", str(cloud))
         before = read_json(_run(cloud) / "status.json")["checkpoint"] if number == signal.SIGKILL else 0
@@ -58,13 +58,13 @@ def test_a_run_in_a_bucket_survives_sigterm_and_sigkill_with_the_curve_of_one_on
         )
     run = _run(cloud)
     assert current_attempt(run) == 2
-    assert "done at step 600 of 600" in lab("train", str(run)).stdout
+    assert "done at step 300 of 300" in lab("train", str(run)).stdout
     assert _rows(run) == lab.rows("local")
     status = RunDirectory(run).status
-    assert (status["state"], status["attempt"], status["checkpoint"]) == ("done", 3, 600)
+    assert (status["state"], status["attempt"], status["checkpoint"]) == ("done", 3, 300)
     kept = store_of(run).names(run / "checkpoints")
     assert len(kept) == 2
-    assert "600" in kept
+    assert "300" in kept
     for step in kept:
         assert "SHA256SUMS" in store_of(run).names(run / "checkpoints" / step)
     lab("export", str(run), "exported")
