@@ -7,6 +7,7 @@ from scaling.cli import (  # noqa: F401 -- their verbs register themselves
     checks,
     data,
     evidence,
+    fleet,
     predictions,
     preflight,
     runs,

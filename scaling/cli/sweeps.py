@@ -1,19 +1,27 @@
-"""Verbs of a sweep: sweep, work, status."""
+"""Verbs of a sweep: sweep, work."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from scaling.cli.app import Coordinator, Distributed, Overrides, Processes, ProcessId, Runs, app, leave, show, stop_signal
+from scaling.cli.app import (
+    Coordinator,
+    Distributed,
+    Overrides,
+    Processes,
+    ProcessId,
+    Runs,
+    SweepPath,
+    app,
+    leave,
+    show,
+    stop_signal,
+)
 from scaling.cli.sources import fit_path, print_comparison
 from scaling.errors import Exit, ScalingError
-
-if TYPE_CHECKING:
-    from scaling.sweeps.status import CellStatus
-
-SweepPath = Annotated[Path, typer.Argument(metavar="PATH", help="a sweep's directory, runs/NAME")]
+from scaling.stores import is_bucket
 
 
 @app.command()
@@ -26,7 +34,7 @@ def sweep(
     """Plan a sweep, train what is missing, forecast the held-out runs and only then train them."""
     import signal
 
-    from scaling.sweeps.status import read_status, status_table
+    from scaling.sweeps.status import exit_code, read_status, status_table
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -42,7 +50,7 @@ def sweep(
         show("stopped, everything is saved; the same command goes on")
         raise typer.Exit(Exit.SAVED) from None
     show(status_table(read_status(path)))
-    raise typer.Exit(_sweep_code(read_status(path)))
+    raise typer.Exit(exit_code(read_status(path)))
 
 
 @app.command()
@@ -63,20 +71,6 @@ def work(
     from scaling.sweeps.worker import work
 
     leave(work(path, role, stop))
-
-
-@app.command()
-def status(path: SweepPath) -> None:
-    """Show how far a sweep is."""
-    from scaling.sweeps.status import failures, read_status, status_table, summary, warnings
-
-    cells = read_status(path)
-    show(status_table(cells))
-    show(summary(cells), style="bold")
-    for line in failures(path, cells):
-        show(line, style="red")
-    for line in warnings(cells):
-        show(line, style="yellow")
 
 
 def _plan(config: Path, overrides: list[str], runs: Path, dry_run: bool) -> tuple[Path, dict[str, Any]]:
@@ -121,6 +115,11 @@ def _accept(path: Path, plan: dict[str, Any], dry_run: bool) -> bool:
     if dry_run:
         _store(path, plan)
         return False
+    if is_bucket(path) and any(cell["role"] == "holdout" for cell in plan["cells"]):
+        raise ScalingError(
+            f"{path}: the forecast of held-out runs is kept in a directory; keep the runs of this sweep in one, "
+            "or leave `holdouts` out"
+        )
     write_plan(path, plan)
     create_runs(path, plan)
     return True
@@ -153,7 +152,7 @@ def _forecast(path: Path) -> None:
     cells = read_status(path)
     held_out = [each for each in cells if each.cell["role"] == "holdout"]
     ids = {each.cell["run_id"] for each in held_out}
-    begun = [each.cell["run_id"] for each in held_out if each.state not in ("planned", "waiting")]
+    begun = [each.cell["run_id"] for each in held_out if each.has_begun]
     if (path / "forecast.json").exists():
         made = read_forecast(path)
         done = {each.cell["run_id"] for each in cells if each.cell["role"] == "fit" and each.state == "done"}
@@ -178,7 +177,7 @@ def _train_role(path: Path, role: str) -> None:
 
     from scaling.sweeps.live import watch
     from scaling.sweeps.local import Launcher
-    from scaling.sweeps.status import failures, read_status, summary
+    from scaling.sweeps.status import exit_code, failures, read_status, summary
 
     cells = [each.cell for each in read_status(path) if each.cell["role"] == role]
     try:
@@ -191,13 +190,4 @@ def _train_role(path: Path, role: str) -> None:
         show(line, style="red")
     if any(each.state not in ("done", "diverged") for each in ended):
         show("the same command trains what is missing")
-        raise typer.Exit(_sweep_code(ended))
-
-
-def _sweep_code(cells: "list[CellStatus]") -> Exit:
-    states = {each.state for each in cells}
-    if states <= {"done"}:
-        return Exit.DONE
-    if states <= {"done", "diverged"}:
-        return Exit.DIVERGED
-    return Exit.SAVED if states <= {"done", "diverged", "saved", "planned"} else Exit.FAILED
+        raise typer.Exit(exit_code(ended))

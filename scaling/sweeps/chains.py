@@ -1,4 +1,4 @@
-"""Which run of a plan goes on from where another one's trunk ends, and what becomes of it when that one fails.        (no jax)
+"""Which run of a plan goes on from where another one's trunk ends, and with which it diverges.        (no jax)
 
 The runs on one trunk are a chain, the shortest first: each goes on from the state that the one before it left where its decay
 began, trains the trunk as far as it needs it itself, leaves its own state there and decays. So the trunk is trained once and
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scaling.lease import claim
-from scaling.record import TERMINAL, RunDirectory, write_text
+from scaling.policy import Ending
+from scaling.record import RunDirectory, write_text
+from scaling.stores import is_bucket
 from scaling.trunks import Trunk, is_shared, trunk_of
 
 if TYPE_CHECKING:
@@ -41,45 +43,33 @@ def link(runs: Sequence[tuple[Literal["fit", "holdout"], "Specification"]]) -> d
     return found
 
 
-def waits(sweep: Path, cell: dict[str, Any]) -> bool:
-    """Whether the run of a cell should not begin yet: the state that it begins with is still being trained."""
-    before = awaited(sweep, cell)
-    return before is not None and RunDirectory(before).status["state"] not in TERMINAL
+def record_divergence(sweep: Path, cell: dict[str, Any]) -> None:
+    """Say in the record of a run that it diverged with the one before it, on the trunk of both, unless another worker has it.
 
-
-def ends_with_its_trunk(sweep: Path, cell: dict[str, Any]) -> bool:
-    """Whether the run of a cell ended with the one before it, on the trunk of both; its record then says so.
-
-    A trunk that diverged is the beginning of this run too: it has diverged, at the same step with the same rows. Where the
-    trunk failed this run fails for want of it, until the sweep is started again.
+    That trunk is the beginning of this run too: it has diverged, at the same step with the same rows.
     """
     before = awaited(sweep, cell)
-    if before is None:
-        return False
-    directory, ended = RunDirectory(sweep / cell["run_id"]), RunDirectory(before)
-    state, reason = ended.status["state"], ended.status.get("reason")
-    if state not in ("diverged", "failed") or directory.status["state"] in TERMINAL:
-        return False
-    lease = claim(directory.path, on_loss=lambda: None)
-    if lease is None:
-        return False
-    said = f"its trunk, run {before.name}, {state}: {reason}"
+    lease = claim(sweep / cell["run_id"]) if before is not None else None
+    if before is None or lease is None:
+        return
+    ended = RunDirectory(before)
+    directory = RunDirectory(sweep / cell["run_id"], lease.check)
+    said = f"its trunk, run {before.name}, diverged: {ended.status.get('reason')}"
     try:
-        if state == "diverged":
-            write_text(directory.curve_path, ended.curve_path.read_text(encoding="utf-8"))
-            numbers = {name: ended.status.get(name) for name in ("step", "loss", "train_loss", "skipped_updates")}
-            directory.update_status(state=state, reason=said, steps=cell["facts"]["steps"], **numbers)
-        else:
-            directory.update_status(state=state, reason=said)
+        write_text(directory.curve_path, ended.curve_path.read_text(encoding="utf-8"))
+        numbers = {name: ended.status.get(name) for name in ("step", "loss", "train_loss", "skipped_updates")}
+        directory.update_status(state="diverged", reason=said, steps=cell["facts"]["steps"], **numbers)
     finally:
-        lease.release()
-    return True
+        lease.release(Ending.DIVERGED, said)
 
 
 def awaited(sweep: Path, cell: dict[str, Any]) -> Path | None:
-    """The directory of the run whose state that of a cell begins with, while that state is not there and it has none itself."""
+    """The directory of the run whose state that of a cell begins with, while that state is not there and it has none itself.
+
+    In a bucket there are no trunks: each run is trained from its beginning.
+    """
     after, branch = cell["trunk"], cell["branch"]
-    if after is None or is_shared(Trunk(branch["id"], branch["start"]), sweep):
+    if after is None or is_bucket(sweep) or is_shared(Trunk(branch["id"], branch["start"]), sweep):
         return None
     directory = sweep / cell["run_id"]
     if (directory / "checkpoints").exists():  # it has a state of its own

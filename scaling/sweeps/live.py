@@ -30,14 +30,14 @@ class _View:
         self.sweep, self.role, self.console = sweep, role, console
         self.begun = time.monotonic()
         self.share_before = flops_share(self.cells())
-        self.printed = {each.cell["run_id"] for each in self.cells() if _ended(each)}
+        self.printed = {each.cell["run_id"] for each in self.cells() if each.has_ended}
 
     def cells(self) -> list[CellStatus]:
         return [each for each in read_status(self.sweep) if each.cell["role"] == self.role]
 
     def render(self) -> RenderableType:
         cells = self.cells()
-        ended = [each for each in cells if _ended(each)]
+        ended = [each for each in cells if each.has_ended]
         running = [each for each in cells if each.state == "running"]
         shown = [*ended[-max(0, self.console.height - len(running) - 6) :], *running]
         return Group(status_table(shown), Text(f"\n{summary(cells)}\n{self._estimate(cells)}", style="bold"))
@@ -45,7 +45,7 @@ class _View:
     def print_ended(self) -> None:
         cells = self.cells()
         for each in cells:
-            if _ended(each) and each.cell["run_id"] not in self.printed:
+            if each.has_ended and each.cell["run_id"] not in self.printed:
                 self.printed.add(each.cell["run_id"])
                 loss = each.status.get("loss")
                 number = "" if loss is None else f" loss {loss:.4f}"
@@ -58,7 +58,3 @@ class _View:
             return "estimating the time left"
         left = elapsed * (1 - share) / (share - self.share_before)
         return f"about {format_seconds(left)} left, {format_seconds(elapsed)} so far"
-
-
-def _ended(each: CellStatus) -> bool:
-    return each.state in ("done", "diverged", "failed")

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import ScalingError
+from scaling.errors import RecordError, ScalingError
 from scaling.record import RunDirectory, now, read_json, write_text
+from scaling.stores import store_of
 
 _HEAD = re.compile(r'\{\n "sha256": "([0-9a-f]{64})",\n "created": "([^"\n]*)",\n')
 
@@ -23,7 +24,7 @@ def write_plan(sweep: Path, plan: dict[str, Any]) -> Path:
     plan = {name: value for name, value in plan.items() if name not in ("sha256", "created")}
     body = json.dumps(plan, indent=1, allow_nan=False).removeprefix("{\n") + "\n"
     digest = _hash(body)
-    if not path.exists() or _split(path) != (digest, body):
+    if _split(_text(path) or "") != (digest, body):
         write_text(path, f'{{\n "sha256": "{digest}",\n "created": "{now()}",\n{body}')
     return path
 
@@ -35,15 +36,16 @@ def read_plan(sweep: Path) -> dict[str, Any]:
         ScalingError: there is none, or it is not as it was written.
     """
     path = sweep / "plan.json"
-    if not path.exists():
+    text = _text(path)
+    if text is None:
         raise ScalingError(f"{sweep} is not a sweep: it holds no plan.json (`scaling sweep CONFIG` makes one)")
-    digest, body = _split(path)
+    digest, body = _split(text)
     if digest != _hash(body):
         raise ScalingError(
             f"{path} is not the plan that was made (its content is not that of its sha256): "
             "change the sweep file and plan again with `scaling sweep CONFIG`"
         )
-    plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    plan: dict[str, Any] = json.loads(text)
     return plan
 
 
@@ -63,7 +65,7 @@ def check_forecast(sweep: Path, cells: Iterable[dict[str, Any]]) -> None:
     forecast = (read_json(sweep / "forecast.json") if held_out else None) or {"predictions": []}
     known = {each["run"] for each in forecast["predictions"]}
     for run in held_out:
-        if run not in known and not (sweep / run / "status.json").exists():
+        if run not in known and RunDirectory(sweep / run).status["state"] == "planned":
             raise ScalingError(
                 f"{sweep / run} is held out and has no forecast yet: `scaling sweep` writes one and then trains it"
             )
@@ -71,12 +73,19 @@ def check_forecast(sweep: Path, cells: Iterable[dict[str, Any]]) -> None:
 
 def has_begun(sweep: Path, plan: dict[str, Any]) -> bool:
     """Whether any run of a plan has left a status."""
-    return any((sweep / cell["run_id"] / "status.json").exists() for cell in plan["cells"])
+    return any(RunDirectory(sweep / cell["run_id"]).status["state"] != "planned" for cell in plan["cells"])
 
 
-def _split(path: Path) -> tuple[str, str]:
+def _text(path: Path) -> str | None:
+    try:
+        stored = store_of(path).read(path)
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
+    return None if stored is None else stored.content.decode()
+
+
+def _split(text: str) -> tuple[str, str]:
     """The hash that a plan states, and what it is of; an empty hash where there is none."""
-    text = path.read_text(encoding="utf-8")
     head = _HEAD.match(text)
     return (head[1], text[head.end() :]) if head else ("", text)
 

@@ -16,6 +16,7 @@ from scaling.data.validation import ValidationSet
 from scaling.errors import Exit
 from scaling.record import RunDirectory, write_text
 from scaling.specification import Specification
+from scaling.stores import is_bucket
 from scaling.training import processes
 from scaling.training.checkpoints import Checkpoints, restore
 from scaling.training.mirror import Mirror
@@ -75,8 +76,9 @@ class _Training:
         self.batches = dataset.batches(config)
         self.validation = dataset.held_out
         self.hyper = hyperparameters(config)
-        self.checkpoints = Checkpoints(directory.path / "checkpoints")
-        self.trunk, self.sweep = trunk_of(specification), directory.path.parent
+        self.checkpoints = Checkpoints(directory.path / "checkpoints", directory.guard)
+        self.sweep = directory.path.parent
+        self.trunk = None if is_bucket(self.sweep) else trunk_of(specification)
         self.evaluate_after = evaluation_steps(config)
         self.first_row: _Row | None = None
         self.seconds_before = directory.status.get("seconds", 0.0)
@@ -84,7 +86,8 @@ class _Training:
     def run(self, should_stop: Callable[[], bool]) -> Exit:
         state, start = self._begin()
         self.begun = self.saved = self.row_time = time.perf_counter()
-        self.mirror = self._start_mirror(start) if processes.is_first() else None
+        appends = not is_bucket(self.directory.path)  # event files grow
+        self.mirror = self._start_mirror(start) if processes.is_first() and appends else None
         try:
             return self._steps(state, start, should_stop)
         except _Diverged as error:
@@ -107,6 +110,7 @@ class _Training:
             if restored is not None:
                 changes["branched"] = restored.step
                 if processes.is_first():
+                    self.directory.guard()
                     write_text(self.directory.curve_path, shared_rows(self.trunk, self.sweep, restored.step))
         if restored is None:
             state, step = self.program.initialise(self.hyper, jnp.uint32(self.config.seed)), 0
@@ -153,6 +157,7 @@ class _Training:
                 _check_finite(metrics, done)
                 if not _is_finite((state.parameters, state.optimizer)):
                     raise _Diverged("state", done)
+                self.directory.flush()
                 self.checkpoints.save(done, state)
                 self.saved = time.perf_counter()
                 self._share(done)

@@ -13,6 +13,7 @@ from scaling.data.tokenizers import Tokenizer, make_tokenizer
 from scaling.errors import ScalingError
 from scaling.models.transformer import Transformer
 from scaling.record import RunDirectory
+from scaling.stores import store_of
 from scaling.training.checkpoints import restore
 from scaling.training.program import make_program
 
@@ -60,7 +61,7 @@ def load_trained(path: Path) -> Trained:
     if record is None:
         raise ScalingError(f"{path} is not a run directory: it holds no run.json")
     config = build(RunConfig, record["config"])
-    if not (path / "checkpoints").is_dir():
+    if not store_of(path).names(path / "checkpoints"):
         raise ScalingError(f"{path} has no checkpoint yet; its run is {RunDirectory(path).status['state']}")
     facts, length = record["facts"], config.data.sequence_length
     program = make_program(

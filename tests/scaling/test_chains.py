@@ -6,9 +6,12 @@ import pytest
 
 from scaling.errors import RecordError
 from scaling.lease import claim
+from scaling.policy import Ending
 from scaling.record import RunDirectory
-from scaling.sweeps.chains import ends_with_its_trunk, waits
-from scaling.sweeps.status import failures, read_cell
+from scaling.sweeps.chains import awaited, record_divergence
+from scaling.sweeps.requests import retry
+from scaling.sweeps.status import failures, read_status
+from scaling.sweeps.stored import write_plan
 from scaling.trunks import Trunk, is_shared, share, shared_rows
 
 TRUNK = Trunk("abc", 80)
@@ -43,52 +46,61 @@ def _share(sweep):
     share(TRUNK, sweep, checkpoint, '{"step": 80}\n')
 
 
+def _states(sweep, *cells):
+    cells = cells or (CELL,)
+    write_plan(sweep, {"sweep": "s", "cells": [{**CELL, "run_id": "short", "trunk": None, "branch": None}, *cells]})
+    return read_status(sweep)[1:]
+
+
+def _state(sweep):
+    return _states(sweep)[0].state
+
+
 def test_a_run_waits_until_its_state_is_there_and_no_longer(sweep):
-    assert not waits(sweep, {**CELL, "trunk": None, "branch": None})
-    assert not waits(sweep, {**CELL, "trunk": None})
-    for state in ("planned", "running", "saved"):
+    assert awaited(sweep, {**CELL, "trunk": None, "branch": None}) is None
+    for state in ("planned", "saved"):
         _short(sweep, state=state)
-        assert waits(sweep, CELL)
-        assert read_cell(sweep, CELL).state == "waiting"
+        assert awaited(sweep, CELL) == sweep / "short"
+        assert _state(sweep) == "waiting"
     _share(sweep)
-    assert not waits(sweep, CELL)
-    assert read_cell(sweep, CELL).state == "planned"
+    assert awaited(sweep, CELL) is None
+    assert _state(sweep) == "planned"
 
 
 def test_a_run_with_a_state_of_its_own_waits_for_nothing(sweep):
     _short(sweep, state="planned")
     (sweep / "long" / "checkpoints").mkdir()
-    assert not waits(sweep, CELL)
+    assert _state(sweep) == "planned"
 
 
 def test_a_run_whose_trunk_is_done_but_gone_trains_it_again(sweep):
     _short(sweep, state="done")
-    assert not waits(sweep, CELL)
-    assert not ends_with_its_trunk(sweep, CELL)
+    assert _state(sweep) == "planned"
 
 
-def test_a_failed_trunk_fails_what_is_on_it_with_its_reason(sweep):
-    _short(sweep, state="failed", reason="no room")
-    assert ends_with_its_trunk(sweep, CELL)
-    status = RunDirectory(sweep / "long").status
-    assert (status["state"], status["reason"]) == ("failed", "its trunk, run short, failed: no room")
-    assert "its trunk, run short, failed: no room" in failures(sweep, [read_cell(sweep, CELL)])[0]
+def test_a_failed_trunk_fails_what_is_on_it_with_its_reason_until_it_has_a_new_chance(sweep):
+    claim(sweep / "short").release(Ending.MISTAKEN, "no room")
     further = {**CELL, "run_id": "longer", "trunk": "long", "branch": {"id": "abc", "step": 320, "start": 160}}
-    assert ends_with_its_trunk(sweep, further)
-    assert "its trunk, run long, failed: its trunk, run short" in RunDirectory(sweep / "longer").status["reason"]
+    long, longer = _states(sweep, CELL, further)
+    assert (long.state, long.reason) == ("failed", "its trunk, run short, failed: no room")
+    assert longer.reason == "its trunk, run long, failed: its trunk, run short, failed: no room"
+    assert "its trunk, run short, failed: no room" in failures(sweep, [long])[0]
+    assert retry(sweep / "short")
+    assert [each.state for each in _states(sweep, CELL, further)] == ["waiting", "waiting"]
 
 
 def test_a_trunk_that_failed_behind_the_branch_fails_nothing(sweep):
     _share(sweep)
-    _short(sweep, state="failed", reason="no room")
-    assert not ends_with_its_trunk(sweep, CELL)
+    claim(sweep / "short").release(Ending.MISTAKEN, "no room")
+    assert _state(sweep) == "planned"
 
 
 def test_a_trunk_that_diverged_is_the_beginning_of_its_branches_and_so_have_they(sweep):
     rows = '{"step": 10, "train_loss": 3.0}\n{"step": 20, "train_loss": 2.0}\n'
     (sweep / "short" / "curve.jsonl").write_text(rows)
     _short(sweep, state="diverged", reason="the loss was not finite at step 25", step=25, train_loss=2.0, steps=100)
-    assert ends_with_its_trunk(sweep, CELL)
+    assert _state(sweep) == "diverged"
+    record_divergence(sweep, CELL)
     status = RunDirectory(sweep / "long").status
     assert (status["state"], status["step"], status["steps"]) == ("diverged", 25, 200)
     assert "the loss was not finite at step 25" in status["reason"]
@@ -96,11 +108,13 @@ def test_a_trunk_that_diverged_is_the_beginning_of_its_branches_and_so_have_they
 
 
 def test_a_run_that_another_worker_holds_is_left_to_it(sweep):
-    _short(sweep, state="failed", reason="no room")
-    lease = claim(sweep / "long", on_loss=lambda: None)
-    assert not ends_with_its_trunk(sweep, CELL)
-    lease.release()
-    assert ends_with_its_trunk(sweep, CELL)
+    _short(sweep, state="diverged", reason="the loss was not finite at step 25")
+    lease = claim(sweep / "long")
+    record_divergence(sweep, CELL)
+    assert RunDirectory(sweep / "long").status["state"] == "planned"
+    lease.release(Ending.LOST)
+    record_divergence(sweep, CELL)
+    assert RunDirectory(sweep / "long").status["state"] == "diverged"
 
 
 def test_the_state_of_a_trunk_appears_once_and_whole(sweep, monkeypatch):
