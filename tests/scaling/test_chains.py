@@ -108,6 +108,7 @@ def test_a_trunk_that_diverged_is_the_beginning_of_its_branches_and_so_have_they
 
 
 def test_a_run_that_another_worker_holds_is_left_to_it(sweep):
+    (sweep / "short" / "curve.jsonl").write_text("")
     _short(sweep, state="diverged", reason="the loss was not finite at step 25")
     lease = claim(sweep / "long")
     record_divergence(sweep, CELL)
