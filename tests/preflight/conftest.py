@@ -47,7 +47,7 @@ class Lab:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Three published shapes on two kinds of TPU slice: what the compiler said of their steps the last time it was meant.
+"""Published shapes on two kinds of TPU slice: what the compiler said of their steps the last time it was meant.
 
 What must be right whatever the compiler does is held apart: the bytes of the state follow from the number of parameters, the
 FLOPs from the shapes. The golden numbers then tell when a change of the model, of the sharding or of a version moves memory or
@@ -27,8 +27,6 @@ CASES = {
     "gpt3-125m on v6e-16": (64, {"data": 2, "fsdp": 8}),
     "pythia-1b on v5e-16": (64, {"fsdp": 16}),
     "pythia-1b on v6e-16": (64, {"fsdp": 4, "tensor": 4}),
-    "llama3-8b on v5e-16": (16, {"fsdp": 16}),
-    "llama3-8b on v6e-16": (16, {"fsdp": 16}),
 }
 SMALLEST = "gpt3-125m on v5e-16"
 LENGTH = 2048
