@@ -1,5 +1,6 @@
 """Verbs of one run or one model: train, sample, export, count."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,8 +48,9 @@ def train(
     if is_first():
         show(f"run {specification.run_id} in {path}")
     code = attempt(path, specification, dataset, stop)
-    if code is None:
-        raise ScalingError(f"another worker is training {path}; `scaling status` shows its sweep")
+    if code is None:  # it may be the same job's earlier copy on a node that the engine has lost: come again
+        print(f"error: another worker is training {path}; `scaling status` shows its sweep", file=sys.stderr)
+        leave(Exit.SAVED)
     if not is_first():
         leave(code)
     status = RunDirectory(path).status

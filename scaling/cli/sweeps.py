@@ -11,6 +11,7 @@ from scaling.cli.sources import fit_path, print_comparison
 from scaling.errors import Exit, ScalingError
 
 if TYPE_CHECKING:
+    from scaling.sweeps.launchers.launcher import Launcher
     from scaling.sweeps.status import CellStatus
 
 SweepPath = Annotated[Path, typer.Argument(metavar="PATH", help="a sweep's directory, runs/NAME")]
@@ -21,31 +22,38 @@ def sweep(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a sweep's YAML file")],
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="stop after the plan")] = False,
+    launcher: Annotated[str | None, typer.Option(help="where to: local, slurm, kubernetes, tpu-vm or a plug-in's")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="stop after the plan and what would be submitted")] = False,
 ) -> None:
     """Plan a sweep, train what is missing, forecast the held-out runs and only then train them."""
     import signal
 
+    from scaling.sweeps.launchers.launcher import open_launcher
     from scaling.sweeps.plan import make_plan, read_sweep
     from scaling.sweeps.status import read_status, status_table, summary
     from scaling.tables import plan_summary, plan_table
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    plan = make_plan(read_sweep(config, overrides or []))
+    sweep_config = read_sweep(config, overrides or [])
+    plan = make_plan(sweep_config)
     show(plan_table(plan, runs / plan.name))
     show(plan_summary(plan, runs / plan.name), style="bold")
-    if dry_run:
-        return
     path = runs / plan.name
+    engine = open_launcher(launcher or sweep_config.launcher, path, sweep_config.resources)
+    rendered = engine.render([cell.record() for cell in plan.cells])  # says what cannot run before anything is submitted
+    if dry_run:
+        print(rendered, end="")
+        return
     plan.write(path)
     try:
-        _train_role(path, "fit")
+        _train_role(engine, "fit")
         if any(cell.role == "holdout" for cell in plan.cells):
             _forecast(path)
-            _train_role(path, "holdout")
+            _train_role(engine, "holdout")
             print_comparison(path)
     except KeyboardInterrupt:
-        show(f"\nstopped, everything is saved ({summary(read_status(path))}); the same command goes on")
+        went_on = f"the runs go on in {engine.name}" if engine.detached else "stopped, everything is saved"
+        show(f"\n{went_on} ({summary(read_status(path))}); the same command goes on")
         raise typer.Exit(Exit.SAVED) from None
     show(status_table(read_status(path)))
     raise typer.Exit(_sweep_code(read_status(path)))
@@ -56,7 +64,7 @@ def work(
     path: SweepPath,
     role: Annotated[str, typer.Option(help="fit or holdout")] = "fit",
     cores: Annotated[str, typer.Option(help="CPU cores to keep to, such as 0,1")] = "",
-    launcher: Annotated[int | None, typer.Option(help="stop when this parent process is gone")] = None,
+    parent: Annotated[int | None, typer.Option(help="stop when this parent process is gone")] = None,
     distributed: Distributed = False,
     coordinator: Coordinator = None,
     processes: Processes = None,
@@ -65,7 +73,7 @@ def work(
     """Claim and train the free cells of a planned sweep, one after another in this process."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})  # before jax makes its threads
-    stop = stop_signal(launcher, distributed, coordinator, processes, process_id)
+    stop = stop_signal(parent, distributed, coordinator, processes, process_id)
     from scaling.sweeps.worker import work
 
     leave(work(path, role, stop))
@@ -113,16 +121,17 @@ def _forecast(path: Path) -> None:
     show(forecast_table(forecast_made))
 
 
-def _train_role(path: Path, role: str) -> None:
+def _train_role(launcher: "Launcher", role: str) -> None:
     """Train the cells of a role with live progress; stops the command where one of them did not end well."""
     from rich.console import Console
 
     from scaling.sweeps.live import watch
-    from scaling.sweeps.local import Launcher
     from scaling.sweeps.status import failures, read_status
+    from scaling.sweeps.submission import Submission
 
+    path = launcher.sweep
     cells = [each.cell for each in read_status(path) if each.cell["role"] == role]
-    watch(Launcher(path, role, cells), path, role, Console())
+    watch(Submission(launcher, path, cells), path, role, Console())
     ended = [each for each in read_status(path) if each.cell["role"] == role]
     for line in failures(path, ended):
         show(line, style="red")

@@ -36,6 +36,10 @@ class SweepConfig(Section):
     cells: list[dict[str, Any]] = Field(default_factory=list)
     holdouts: list[dict[str, Any]] = Field(default_factory=list)
     rule: Rule | None = None
+    launcher: str = "local"
+    """Where the runs go to; `--launcher` on the command line goes before it."""
+    resources: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What a run gets there, by the launcher's name: the fields of its `Config` in `scaling/sweeps/launchers/`."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,165 @@
+"""The process that submits a sweep: hands to an engine what is missing, follows it, and has nothing to lose when it dies.
+
+Everything is derived from the run directories and the engine's own queue: the same command again goes on.        (no jax)
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from scaling.errors import ScalingError
+from scaling.lease import Lease, claim
+from scaling.record import TERMINAL, RunDirectory
+from scaling.sweeps.launchers.launcher import Cell, Launcher, Report
+from scaling.sweeps.launchers.restarts import restart_after
+
+SUBMIT_PATIENCE_SECONDS = 120.0
+
+
+class Submission:
+    """Some runs of a sweep on their way through an engine. `poll` until `finished`.
+
+    Args:
+        launcher: of the engine.
+        sweep: the sweep's directory.
+        cells: of `plan.json`; those that have not ended are handed over. A failed one is tried again.
+        clock: seconds, as `time.monotonic`.
+
+    Raises:
+        ScalingError: as `Launcher.submit`.
+    """
+
+    def __init__(self, launcher: Launcher, sweep: Path, cells: Iterable[Cell], clock: Callable[[], float] = time.monotonic):
+        self.launcher, self.sweep = launcher, sweep
+        self.reports: dict[str, Report] = {}
+        self._clock = clock
+        self._left: dict[str, Cell] = {}
+        self._seen: set[str] = set()
+        self._due: dict[str, float] = {}
+        self._restarts: dict[str, int] = {}
+        for cell in cells:
+            directory = self._directory(cell["run_id"])
+            state = directory.status["state"]
+            if state == "failed":
+                directory.update_status(state="planned", reason=None)
+            if state == "failed" or state not in TERMINAL:
+                self._left[cell["run_id"]] = cell
+        self.poll()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every run has ended."""
+        return not self._left
+
+    def poll(self) -> None:
+        """Ask the engine once, and hand over what is due: what it never had, and what ended only to be run again."""
+        if self.finished:
+            return
+        self.reports = dict(self.launcher.poll())
+        for run_id, cell in list(self._left.items()):
+            report = self.reports.get(run_id)
+            if report is not None and report.phase != "ended":
+                self._seen.add(run_id)
+                self._due.pop(run_id, None)
+            elif self._state(run_id) in TERMINAL:
+                del self._left[run_id]
+            elif run_id not in self._due:
+                self._decide(cell, report)
+        due = [run_id for run_id, at in self._due.items() if at <= self._clock()]
+        self._submit([self._left[run_id] for run_id in due if run_id in self._left and self._may_start(self._left[run_id])])
+
+    def wait(self, watch: Callable[[], None]) -> None:
+        """Poll until finished, calling `watch` each time; on Ctrl-C or SIGTERM runs that cannot go on alone are saved first."""
+        try:
+            watch()
+            while not self.finished:
+                time.sleep(self.launcher.poll_seconds)
+                self.poll()
+                watch()
+        except KeyboardInterrupt:
+            if not self.launcher.detached:
+                self.launcher.cancel(self._left)
+            raise
+
+    def _decide(self, cell: Cell, report: Report | None) -> None:
+        """What becomes of a run that the engine does not have, or no longer has."""
+        run_id = cell["run_id"]
+        if run_id not in self._seen:
+            self._due[run_id] = self._clock()
+            return
+        code = report.code if report else None
+        restarts = self._restarts.get(run_id, 0)
+        waits = cell.get("trunk") and self._state(cell["trunk"]) != "done"  # and so was never started
+        delay = 0.0 if waits else restart_after(code, restarts)
+        if delay is None:
+            self._bury(run_id, _how_it_ended(self.launcher, report, run_id))
+        else:
+            self._restarts[run_id] = restarts + 1
+            self._due[run_id] = self._clock() + delay
+
+    def _may_start(self, cell: Cell) -> bool:
+        trunk = cell.get("trunk")
+        if trunk is None:
+            return True
+        state = self._state(trunk)
+        if state in ("failed", "diverged"):
+            self._bury(cell["run_id"], f"its trunk {trunk} {state}")
+            return False
+        return state == "done" or (self.launcher.takes_trunks and trunk in self._left)
+
+    def _submit(self, cells: list[Cell]) -> None:
+        if not cells:
+            return
+        if not self.launcher.detached:
+            self.launcher.submit(cells)
+        else:
+            lease = self._only_submitter()
+            try:  # another submitter may have been faster
+                alive = {run_id for run_id, report in self.launcher.poll().items() if report.phase != "ended"}
+                cells = [cell for cell in cells if cell["run_id"] not in alive]
+                self.launcher.submit(cells)
+            finally:
+                lease.release()
+        for cell in cells:
+            self._seen.add(cell["run_id"])
+            del self._due[cell["run_id"]]
+
+    def _only_submitter(self) -> Lease:
+        """Two submitters take turns, so that neither hands over what the other just did."""
+        deadline = self._clock() + SUBMIT_PATIENCE_SECONDS
+        while (lease := claim(self.sweep / ".submission", on_loss=lambda: None)) is None:
+            if self._clock() > deadline:
+                raise ScalingError(
+                    f"another process has been submitting {self.sweep} for {SUBMIT_PATIENCE_SECONDS:.0f} seconds"
+                )
+            time.sleep(0.2)
+        return lease
+
+    def _bury(self, run_id: str, reason: str) -> None:
+        """Give a run that has ended for good a status that says so; one that a living worker has is left alone."""
+        lease = claim(self.sweep / run_id, on_loss=lambda: None)
+        if lease is not None:
+            self._directory(run_id).update_status(state="failed", reason=reason)
+            lease.release()
+            del self._left[run_id]
+            self._due.pop(run_id, None)
+
+    def _directory(self, run_id: str) -> RunDirectory:
+        return RunDirectory(self.sweep / run_id)
+
+    def _state(self, run_id: str) -> str:
+        return self._directory(run_id).status["state"]
+
+
+def _how_it_ended(launcher: Launcher, report: Report | None, run_id: str) -> str:
+    if report is None:
+        return f"{launcher.name} no longer has it"
+    if report.reason:
+        return report.reason
+    if report.code is None:
+        return f"{launcher.name} ended it"
+    return (
+        f"its worker was killed by signal {-report.code}"
+        if report.code < 0
+        else f"its worker ended with exit code {report.code}"
+    )
