@@ -1,7 +1,8 @@
-"""Hostile settings for every test: eight fake devices, no silent broadcasting between ranks, no network."""
+"""Hostile settings for every test: eight fake devices, no silent broadcasting between ranks, no network; a Slurm cluster."""
 
 import os
 import socket
+from collections.abc import Iterator
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -9,6 +10,7 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["MPLBACKEND"] = "agg"
 
 import pytest
+from slurm_cluster import SlurmCluster
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +23,17 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(f"a test tried to reach {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmCluster]:
+    """Two nodes on this machine; skips the test where Slurm is not installed."""
+    missing = SlurmCluster.missing()
+    if missing:
+        pytest.skip(missing)
+    cluster = SlurmCluster()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
