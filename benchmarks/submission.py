@@ -23,10 +23,11 @@ from rich.console import Console
 
 from scaling.config import RunConfig, build
 from scaling.errors import Exit
-from scaling.record import RunDirectory, write_json
+from scaling.record import RunDirectory
 from scaling.section import Section
 from scaling.sweeps.launchers.launcher import Cell, Launcher, Report
 from scaling.sweeps.live import View
+from scaling.sweeps.stored import write_plan
 from scaling.sweeps.submission import Submission
 
 HOUR = 3600.0
@@ -131,7 +132,7 @@ def simulate(sweep: Path, runs: int, places: int, seed: int = 0) -> dict[str, An
         },
     ).model_dump(mode="json")
     cells = [_cell(index, {**config, "seed": index}) for index in range(runs)]
-    write_json(sweep / "plan.json", {"sweep": sweep.name, "cells": cells})
+    write_plan(sweep, {"sweep": sweep.name, "cells": cells})
     engine = Engine(sweep, places, random.Random(seed))
     launcher = SimulatedLauncher(engine)
     spent: list[float] = []
@@ -158,8 +159,9 @@ def simulate(sweep: Path, runs: int, places: int, seed: int = 0) -> dict[str, An
 
 
 def _cell(index: int, config: dict[str, Any]) -> Cell:
-    sizes = {"parameters": 200_000, "tokens": 10_000_000, "flops": 1.2e13}
-    return {"run_id": f"{index:012x}", "role": "fit", "labels": {"seed": index}, **sizes, "config": config}
+    sizes = {"parameters": 200_000, "tokens": 10_000_000, "flops": 1.2e13, "flops_to_train": 1.2e13}
+    chain = {"trunk": None, "branch": None}
+    return {"run_id": f"{index:012x}", "role": "fit", "labels": {"seed": index}, **sizes, **chain, "config": config}
 
 
 def main() -> None:

@@ -5,8 +5,7 @@ from typing import Any
 
 from scaling.config import RunConfig, identity, run_id
 from scaling.counting import count_flops, count_parameters
-from scaling.data.batches import Batches
-from scaling.data.prepare import Dataset
+from scaling.data.prepare import Data
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,14 @@ class Specification:
         return {"run_id": self.run_id, "identity": self.identity, "facts": self.facts, "config": config}
 
 
-def specify(config: RunConfig, dataset: Dataset) -> Specification:
+def specify(config: RunConfig, dataset: Data) -> Specification:
     """The specification of a run on a prepared data set; a `ScalingError` where the data cannot carry it."""
     vocabulary, length = dataset.tokenizer.vocabulary, config.data.sequence_length
-    batches = Batches(dataset.train, length, config.batch_size, config.seed)
+    batches = dataset.batches(config)
     tokens = config.steps * config.training.batch_tokens
-    batches.check_budget(tokens, config.data.max_epochs)
+    if config.unique_tokens is None:  # else repetition is what was asked for
+        batches.check_budget(tokens, config.data.max_epochs)
+    unique_tokens = batches.unique_tokens(tokens)
     parameters = count_parameters(config.model, vocabulary, length)
     flops = count_flops(config.model, vocabulary, length)
     facts = {
@@ -38,12 +39,15 @@ def specify(config: RunConfig, dataset: Dataset) -> Specification:
         "non_embedding_parameters": parameters.non_embedding,
         "non_embedding_and_head_parameters": parameters.non_embedding_and_head,
         "tokens": tokens,
-        "unique_tokens": min(tokens, batches.tokens_per_epoch),
+        "unique_tokens": unique_tokens,
+        "epochs": tokens / unique_tokens,
         "steps": config.steps,
         "flops": flops.model * tokens,
         "flops_6nd": flops.six_n_non_embedding_and_head * tokens,
         "flops_per_token": flops.model,
-        "bytes_per_token": dataset.held_out.bytes / dataset.held_out.tokens,
+        "bytes_per_token": dataset.held_out.bytes_per_token,
+        "dropped_bytes": batches.dropped,
+        "contamination": dataset.contamination,
         "validation_tokens": dataset.held_out.tokens,
         "corpus": dataset.corpus.hash,
         "tokenizer": dataset.tokenizer.hash,

@@ -3,7 +3,7 @@
 import sys
 from typing import NoReturn
 
-from scaling.cli import checks, evidence, predictions, runs, studies, sweeps  # noqa: F401 -- their verbs register themselves
+from scaling.cli import checks, data, evidence, predictions, runs, studies, sweeps  # noqa: F401 -- their verbs register themselves
 from scaling.cli.app import app
 from scaling.errors import Exit, ScalingError
 

@@ -28,10 +28,14 @@ def train(
     from scaling.data.prepare import prepare
     from scaling.record import RunDirectory
     from scaling.specification import specify
+    from scaling.sweeps.stored import check_forecast, read_plan
 
     recorded = RunDirectory(config).specification if config.is_dir() else None
     if config.is_dir() and recorded is None:
         raise ScalingError(f"{config} is not a run directory: it holds no run.json")
+    if recorded and (config.parent / "plan.json").exists():
+        cells = read_plan(config.parent)["cells"]
+        check_forecast(config.parent, (cell for cell in cells if cell["run_id"] == recorded["run_id"]))
     fields = recorded["config"] if recorded else read_yaml(config)
     run = build(RunConfig, override(fields, overrides or []))
     dataset = prepare(run.data, run.execution.data_directory)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,41 +19,32 @@ SweepPath = Annotated[Path, typer.Argument(metavar="PATH", help="a sweep's direc
 
 @app.command()
 def sweep(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a sweep's YAML file")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a sweep's YAML file, or runs/NAME for the plan in it")],
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     launcher: Annotated[str | None, typer.Option(help="where to: local, slurm, kubernetes, tpu-vm or a plug-in's")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="stop after the plan and what would be submitted")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="stop after the plan, which is stored, and what would be submitted")
+    ] = False,
 ) -> None:
     """Plan a sweep, train what is missing, forecast the held-out runs and only then train them."""
     import signal
 
-    from scaling.sweeps.launchers.launcher import open_launcher
-    from scaling.sweeps.plan import make_plan, read_sweep
-    from scaling.sweeps.status import read_status, status_table, summary
-    from scaling.tables import plan_summary, plan_table
+    from scaling.sweeps.status import read_status, status_table
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sweep_config = read_sweep(config, overrides or [])
-    plan = make_plan(sweep_config)
-    show(plan_table(plan, runs / plan.name))
-    show(plan_summary(plan, runs / plan.name), style="bold")
-    path = runs / plan.name
-    engine = open_launcher(launcher or sweep_config.launcher, path, sweep_config.resources)
-    rendered = engine.render([cell.record() for cell in plan.cells])  # says what cannot run before anything is submitted
-    if dry_run:
-        print(rendered, end="")
-        return
-    plan.write(path)
     try:
+        path, plan = _plan(config, overrides or [], runs, launcher, dry_run)
+        engine = _accept(path, plan, launcher, dry_run)
+        if engine is None:
+            return
         _train_role(engine, "fit")
-        if any(cell.role == "holdout" for cell in plan.cells):
+        if any(cell["role"] == "holdout" for cell in plan["cells"]):
             _forecast(path)
             _train_role(engine, "holdout")
             print_comparison(path)
     except KeyboardInterrupt:
-        went_on = f"the runs go on in {engine.name}" if engine.detached else "stopped, everything is saved"
-        show(f"\n{went_on} ({summary(read_status(path))}); the same command goes on")
+        show("the same command goes on")
         raise typer.Exit(Exit.SAVED) from None
     show(status_table(read_status(path)))
     raise typer.Exit(_sweep_code(read_status(path)))
@@ -93,8 +84,76 @@ def status(path: SweepPath) -> None:
         show(line, style="yellow")
 
 
+def _plan(config: Path, overrides: list[str], runs: Path, launcher: str | None, dry_run: bool) -> tuple[Path, dict[str, Any]]:
+    """The directory of a sweep and its plan: made from a sweep file, once what it tunes is tuned, or read as it was stored."""
+    from scaling.sweeps.estimates import read_hardware
+    from scaling.sweeps.grid import read_sweep
+    from scaling.sweeps.plan import make_plan
+    from scaling.sweeps.stored import read_plan
+    from scaling.sweeps.tuning import tune
+
+    if config.is_dir() or config.name == "plan.json":
+        if overrides:
+            raise ScalingError(f"{config} is a plan, which is trained as it is: {overrides[0]!r} can change a sweep file only")
+        path = config if config.is_dir() else config.parent
+        return path, read_plan(path)
+    file = read_sweep(config, overrides)
+    hardware = None if file.hardware is None else read_hardware(file.hardware, config.parent)
+    path, tuned = runs / file.name, None
+    if file.tune is not None:
+        tuned = tune(file, file.tune, path, lambda cohorts, home: _train_cohorts(cohorts.record(), home, launcher, dry_run))
+        if tuned is None:
+            show("the runs that are tuned for are planned when these have been trained")
+            raise typer.Exit(Exit.DONE)
+    return path, make_plan(file, hardware, tuned).record()
+
+
+def _train_cohorts(plan: dict[str, Any], home: Path, launcher: str | None, dry_run: bool) -> bool:
+    """Train the next runs of a tuning stage; False where only their plan is wanted."""
+    engine = _accept(home, plan, launcher, dry_run)
+    if engine is not None:
+        _train_role(engine, "fit")
+    return engine is not None
+
+
+def _accept(path: Path, plan: dict[str, Any], launcher: str | None, dry_run: bool) -> "Launcher | None":
+    """Show a plan and keep it, with the directories of its runs; None where only that it be shown and kept is wanted.
+
+    What cannot run with the launcher is said here, before anything is submitted.
+    """
+    from scaling.sweeps.launchers.launcher import open_launcher
+    from scaling.sweeps.stored import create_runs, write_plan
+    from scaling.tables import plan_summary, plan_table
+
+    show(plan_table(plan, path))
+    show(plan_summary(plan, path), style="bold")
+    engine = open_launcher(launcher or plan.get("launcher", "local"), path, plan.get("resources", {}))
+    rendered = engine.render(plan["cells"])
+    if dry_run:
+        _store(path, plan)
+        print(rendered, end="")
+        return None
+    write_plan(path, plan)
+    create_runs(path, plan)
+    return engine
+
+
+def _store(path: Path, plan: dict[str, Any]) -> None:
+    """Keep a plan that is not trained yet, where it is not in the way of one that is being trained."""
+    from scaling.sweeps.stored import has_begun, read_plan, write_plan
+
+    stored = path / "plan.json"
+    if stored.exists():
+        present = read_plan(path)
+        if any(present.get(name) != plan[name] for name in plan) and has_begun(path, present):
+            show(f"{stored} is of runs that have begun, and stays; without --dry-run this plan takes its place")
+            return
+    write_plan(path, plan)
+    show(f"stored as {stored}; `scaling sweep {path}` trains it")
+
+
 def _forecast(path: Path) -> None:
-    """Write the forecast of the held-out runs, unless one from before they began is there."""
+    """Write the forecast of the held-out runs, unless one from before they began is there, or from all that there is by now."""
     import pandas as pd
 
     from analysis.forecasting import forecast
@@ -103,11 +162,15 @@ def _forecast(path: Path) -> None:
     from scaling.record import RunDirectory
     from scaling.sweeps.status import read_status
 
-    held_out = [each for each in read_status(path) if each.cell["role"] == "holdout"]
+    cells = read_status(path)
+    held_out = [each for each in cells if each.cell["role"] == "holdout"]
     ids = {each.cell["run_id"] for each in held_out}
-    if (path / "forecast.json").exists() and ids <= {each.run for each in read_forecast(path).predictions}:
-        return
-    begun = [each.cell["run_id"] for each in held_out if each.state != "planned"]
+    begun = [each.cell["run_id"] for each in held_out if each.state not in ("planned", "waiting")]
+    if (path / "forecast.json").exists():
+        made = read_forecast(path)
+        done = {each.cell["run_id"] for each in cells if each.cell["role"] == "fit" and each.state == "done"}
+        if ids <= {each.run for each in made.predictions} and (begun or done <= set(made.origin.runs)):
+            return
     if begun:
         raise ScalingError(
             f"the held-out run {begun[0]} began before a forecast of it was written: "
@@ -121,17 +184,22 @@ def _forecast(path: Path) -> None:
     show(forecast_table(forecast_made))
 
 
-def _train_role(launcher: "Launcher", role: str) -> None:
+def _train_role(engine: "Launcher", role: str) -> None:
     """Train the cells of a role with live progress; stops the command where one of them did not end well."""
     from rich.console import Console
 
     from scaling.sweeps.live import watch
-    from scaling.sweeps.status import failures, read_status
+    from scaling.sweeps.status import failures, read_status, summary
     from scaling.sweeps.submission import Submission
 
-    path = launcher.sweep
+    path = engine.sweep
     cells = [each.cell for each in read_status(path) if each.cell["role"] == role]
-    watch(Submission(launcher, path, cells), path, role, Console())
+    try:
+        watch(Submission(engine, path, cells), path, role, Console())
+    except KeyboardInterrupt:
+        went_on = f"the runs go on in {engine.name}" if engine.detached else "stopped, everything is saved"
+        show(f"\n{went_on} ({summary(read_status(path))})")
+        raise
     ended = [each for each in read_status(path) if each.cell["role"] == role]
     for line in failures(path, ended):
         show(line, style="red")

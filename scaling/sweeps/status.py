@@ -1,17 +1,18 @@
 """How far a sweep is, read from its run directories alone.        (no jax)"""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from scaling.errors import ScalingError
 from scaling.lease import is_held
 from scaling.quantities import format_quantity
-from scaling.record import RunDirectory, read_json
+from scaling.record import RunDirectory
+from scaling.sweeps.chains import waits
+from scaling.sweeps.stored import read_plan
 
 STYLES = {"done": "green", "running": "cyan", "diverged": "magenta", "failed": "red", "saved": "yellow", "lost": "red"}
 
@@ -22,7 +23,8 @@ class CellStatus:
 
     cell: dict[str, Any]
     state: str
-    """The state of `status.json`; `lost` for a run that says `running` while no living worker holds it."""
+    """The state of `status.json`; `lost` for a run that says `running` while no living worker holds it, `waiting` for one that
+    has not begun because its trunk is being trained."""
     status: dict[str, Any]
 
     @property
@@ -49,10 +51,7 @@ class CellStatus:
 
 def read_status(sweep: Path) -> list[CellStatus]:
     """The status of each cell of the plan in `sweep`; a `ScalingError` where there is none."""
-    plan = read_json(sweep / "plan.json")
-    if plan is None:
-        raise ScalingError(f"{sweep} is not a sweep: it holds no plan.json (`scaling sweep CONFIG` makes one)")
-    return [read_cell(sweep, cell) for cell in plan["cells"]]
+    return [read_cell(sweep, cell) for cell in read_plan(sweep)["cells"]]
 
 
 def read_cell(sweep: Path, cell: dict[str, Any]) -> CellStatus:
@@ -62,6 +61,8 @@ def read_cell(sweep: Path, cell: dict[str, Any]) -> CellStatus:
     state = status["state"]
     if state == "running" and not is_held(directory.path):
         state = "lost"
+    if state == "planned" and waits(sweep, cell):
+        state = "waiting"
     return CellStatus(cell, state, status)
 
 
@@ -76,10 +77,15 @@ def status_table(cells: list[CellStatus]) -> Table:
     return cell_table(cells, numbers)
 
 
-def cell_table(cells: list[CellStatus], numbers: Mapping[str, Callable[[CellStatus], str]], title: str | None = None) -> Table:
-    """A line a run: its id, the value of each axis, the `numbers`, and its state."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    axes = list(dict.fromkeys(axis for each in cells for axis in each.labels))
+def cell_table(
+    cells: list[CellStatus],
+    numbers: Mapping[str, Callable[[CellStatus], str]],
+    title: str | None = None,
+    hidden: Collection[str] = (),
+) -> Table:
+    """A line a run: its id, the value of each axis that is not `hidden`, the `numbers`, and its state."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    axes = [axis for axis in dict.fromkeys(axis for each in cells for axis in each.labels) if axis not in hidden]
     for name in ("run", *axes):
         table.add_column(name, no_wrap=name == "run", overflow="fold")
     for name in numbers:

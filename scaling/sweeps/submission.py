@@ -10,6 +10,7 @@ from pathlib import Path
 from scaling.errors import ScalingError
 from scaling.lease import Lease, claim
 from scaling.record import TERMINAL, RunDirectory
+from scaling.sweeps.chains import ends_with_its_trunk, waits
 from scaling.sweeps.launchers.launcher import Cell, Launcher, Report
 from scaling.sweeps.launchers.restarts import restart_after
 
@@ -61,8 +62,9 @@ class Submission:
             if report is not None and report.phase != "ended":
                 self._seen.add(run_id)
                 self._due.pop(run_id, None)
-            elif self._state(run_id) in TERMINAL:
+            elif self._state(run_id) in TERMINAL or ends_with_its_trunk(self.sweep, cell):
                 del self._left[run_id]
+                self._due.pop(run_id, None)
             elif run_id not in self._due:
                 self._decide(cell, report)
         due = [run_id for run_id, at in self._due.items() if at <= self._clock()]
@@ -89,8 +91,7 @@ class Submission:
             return
         code = report.code if report else None
         restarts = self._restarts.get(run_id, 0)
-        waits = cell.get("trunk") and self._state(cell["trunk"]) != "done"  # and so was never started
-        delay = 0.0 if waits else restart_after(code, restarts)
+        delay = 0.0 if waits(self.sweep, cell) else restart_after(code, restarts)  # one that waits was never started
         if delay is None:
             self._bury(run_id, _how_it_ended(self.launcher, report, run_id))
         else:
@@ -98,14 +99,10 @@ class Submission:
             self._due[run_id] = self._clock() + delay
 
     def _may_start(self, cell: Cell) -> bool:
-        trunk = cell.get("trunk")
-        if trunk is None:
+        """Whether a run need not be held back for its trunk; workers of this machine see to that themselves."""
+        if not self.launcher.detached or not waits(self.sweep, cell):
             return True
-        state = self._state(trunk)
-        if state in ("failed", "diverged"):
-            self._bury(cell["run_id"], f"its trunk {trunk} {state}")
-            return False
-        return state == "done" or (self.launcher.takes_trunks and trunk in self._left)
+        return self.launcher.takes_trunks and cell["trunk"] in self._left
 
     def _submit(self, cells: list[Cell]) -> None:
         if not cells:

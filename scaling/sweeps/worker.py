@@ -6,10 +6,12 @@ from pathlib import Path
 
 from scaling.config import RunConfig, build
 from scaling.data.prepare import prepare
-from scaling.errors import Exit, ScalingError
-from scaling.record import TERMINAL, RunDirectory, read_json
+from scaling.errors import Exit
+from scaling.record import TERMINAL, RunDirectory
 from scaling.specification import specify
 from scaling.stopping import Stop
+from scaling.sweeps.chains import ends_with_its_trunk, waits
+from scaling.sweeps.stored import check_forecast, read_plan
 from scaling.training import processes
 from scaling.training.attempt import attempt, output_to
 
@@ -17,7 +19,8 @@ POLL_SECONDS = 1.0
 
 
 def work(sweep: Path, role: str, stop: Stop) -> Exit:
-    """Train the cells of `role` in the plan of `sweep` until each has ended, waiting for those that other workers hold.
+    """Train the cells of `role` in the plan of `sweep` until each has ended, waiting for those that other workers hold and for
+    the trunks that cells begin with.
 
     Args:
         sweep: the sweep's directory.
@@ -26,17 +29,17 @@ def work(sweep: Path, role: str, stop: Stop) -> Exit:
 
     Returns:
         `Exit.SAVED` where a signal stopped it, else `Exit.DONE`: how each run ended is in its own status.
+
+    Raises:
+        ScalingError: no plan, a plan that was edited, or a held-out run that was not forecast.
     """
-    plan = read_json(sweep / "plan.json")
-    if plan is None:
-        raise ScalingError(f"{sweep} holds no plan.json: start it with `scaling sweep CONFIG`")
-    left = [cell for cell in plan["cells"] if cell["role"] == role]
+    left = [cell for cell in read_plan(sweep)["cells"] if cell["role"] == role]
+    check_forecast(sweep, left)
     while left:
         ended = []
         for cell in left:
-            path = sweep / cell["run_id"]
-            has_ended = processes.decide(lambda path=path: RunDirectory(path).status["state"] in TERMINAL)  # type: ignore[misc]
-            if has_ended or _train(path, cell["config"], stop) is not None:
+            state = processes.decide(lambda cell=cell: _state(sweep, cell))  # type: ignore[misc]
+            if state == _ENDED or (state == _FREE and _train(sweep / cell["run_id"], cell["config"], stop) is not None):
                 ended.append(cell)
             if stop():
                 return Exit.SAVED
@@ -44,6 +47,15 @@ def work(sweep: Path, role: str, stop: Stop) -> Exit:
         if left and not ended:
             time.sleep(POLL_SECONDS)
     return Exit.DONE
+
+
+_FREE, _WAITS, _ENDED = range(3)
+
+
+def _state(sweep: Path, cell: dict) -> int:
+    if RunDirectory(sweep / cell["run_id"]).status["state"] in TERMINAL or ends_with_its_trunk(sweep, cell):
+        return _ENDED
+    return _WAITS if waits(sweep, cell) else _FREE
 
 
 def _train(path: Path, config_fields: dict, stop: Stop) -> Exit | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from scaling.data.prepare import Dataset
+from scaling.data.prepare import Data
 from scaling.errors import Exit, RecordError, ScalingError
 from scaling.lease import Lease, claim
 from scaling.record import FollowedRun, RunDirectory, now, write_json
@@ -24,7 +24,7 @@ from scaling.training.checkpoints import SaveError
 from scaling.training.loop import train
 
 
-def attempt(path: Path, specification: Specification, dataset: Dataset, stop: Stop) -> Exit | None:
+def attempt(path: Path, specification: Specification, dataset: Data, stop: Stop) -> Exit | None:
     """Train the run in `path` as far as it goes; None where another living worker has it.
 
     Every way to end leaves a status: done, diverged, saved, or failed with a one-line reason (its traceback goes to the log).

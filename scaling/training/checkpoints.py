@@ -38,15 +38,21 @@ class Restored:
     state: State
 
 
-def restore(directory: Path, abstract_state: State) -> tuple[Restored | None, dict[int, str]]:
+def restore(directory: Path, abstract_state: State, last: int | None = None) -> tuple[Restored | None, dict[int, str]]:
     """The newest whole checkpoint in `directory`, placed as `abstract_state` says; nothing is changed on disk.
+
+    Args:
+        directory: holds a directory for each saved step.
+        abstract_state: shapes, types and shardings.
+        last: the last step to go on from; None for any.
 
     Returns:
         The state, or None where no checkpoint is whole; and of every newer checkpoint what is wrong with it, by its step.
     """
     damaged: dict[int, str] = {}
     found = None
-    for step in sorted((int(path.name) for path in directory.glob("[0-9]*") if path.name.isdigit()), reverse=True):
+    steps = (int(path.name) for path in directory.glob("[0-9]*") if path.name.isdigit())
+    for step in sorted((each for each in steps if last is None or each <= last), reverse=True):
         damage = _damage(directory / str(step))
         if damage is None:
             found = step

@@ -12,6 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from scaling.config import ModelConfig, ProgramConfig, SpikeConfig
+from scaling.models.documents import read_marks
 from scaling.models.execution import BATCH_AXES, Execution
 from scaling.models.kernels import choose_attention
 from scaling.models.moe import Load, balance
@@ -75,10 +76,15 @@ def make_program(
     config: ProgramConfig,
     optimizer: Structure = ADAMW,
     skip_spikes: SpikeConfig | None = None,
+    separate_documents: bool = False,
 ) -> Program:
-    """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call."""
+    """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call.
+
+    With `separate_documents` its tokens carry the marks of `models/documents.py`.
+    """
     traced = {"z_loss": 0.0, "balance_loss": 0.0}  # in Hyperparameters: runs that differ in them share a program
-    return _make_program(model.model_copy(update=traced), vocabulary, sequence_length, config, optimizer, skip_spikes)
+    model = model.model_copy(update=traced)
+    return _make_program(model, vocabulary, sequence_length, config, optimizer, skip_spikes, separate_documents)
 
 
 @functools.cache
@@ -89,12 +95,13 @@ def _make_program(
     config: ProgramConfig,
     optimizer: Structure,
     skip_spikes: SpikeConfig | None,
+    separate_documents: bool,
 ) -> Program:
     check_divisible(config.mesh, model, vocabulary)
     mesh = make_mesh(config.mesh)
     evaluation = Execution(
         mesh=mesh,
-        attention=choose_attention(config.attention, model, sequence_length, mesh.devices.flat[0].platform),
+        attention=choose_attention(config.attention, model, sequence_length, mesh.devices.flat[0].platform, separate_documents),
         remat=config.remat,
         scan_layers=config.scan_layers,
     )
@@ -113,7 +120,8 @@ def _make_program(
 
     def losses(parameters: Any, tokens_BxL1: Array, execution: Execution) -> tuple[TokenLosses, Load | None]:
         transformer = nnx.merge(graph, nnx.State(parameters))
-        x_BxLxD, load = transformer.hidden(tokens_BxL1[:, :-1], execution)
+        tokens_BxL1, documents = read_marks(tokens_BxL1) if separate_documents else (tokens_BxL1, None)
+        x_BxLxD, load = transformer.hidden(tokens_BxL1[:, :-1], execution, documents)
         sequences = len(tokens_BxL1) // execution.batch_shards
         chunk = config.loss_chunk or chunk_length(sequences, sequence_length, vocabulary // config.mesh.tensor)
 
@@ -126,7 +134,8 @@ def _make_program(
         """What part of the choices of a whole batch fell on each expert, of each layer."""
 
         def of_part(tokens_bxL1: Array) -> Array:
-            return nnx.merge(graph, nnx.State(parameters)).hidden(tokens_bxL1[:, :-1], training)[1].chosen_E
+            tokens_bxL1, documents = read_marks(tokens_bxL1) if separate_documents else (tokens_bxL1, None)
+            return nnx.merge(graph, nnx.State(parameters)).hidden(tokens_bxL1[:, :-1], training, documents)[1].chosen_E
 
         return jax.lax.map(of_part, micro_batches(tokens_BxL1, accumulation)).mean(axis=0)
 

@@ -23,8 +23,9 @@ from pydantic import Field, field_validator
 
 from scaling.errors import Exit, ScalingError
 from scaling.quantities import Count
-from scaling.record import RunDirectory, write_text
+from scaling.record import write_text
 from scaling.section import Section
+from scaling.sweeps.chains import waits
 from scaling.sweeps.launchers.launcher import Cell, Launcher, Report, devices_of
 
 OWN_OPTIONS = (
@@ -171,9 +172,7 @@ class SlurmLauncher(Launcher):
     def _group(self, cells: Sequence[Cell]) -> list[Array]:
         shapes: dict[tuple[int, str | None], list[str]] = defaultdict(list)
         for cell in cells:
-            trunk = cell.get("trunk")
-            if trunk and RunDirectory(self.sweep / trunk).status["state"] == "done":
-                trunk = None
+            trunk = cell["trunk"] if waits(self.sweep, cell) else None
             shapes[math.ceil(devices_of(cell) / self.config.devices_per_node), trunk].append(cell["run_id"])
         ordered = sorted(shapes.items(), key=lambda each: each[0][1] is not None)
         return [

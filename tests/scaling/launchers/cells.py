@@ -6,4 +6,5 @@ from scaling.config import MeshConfig
 def cell(run_id="0123456789ab", parameters=10_000_000, role="fit", **mesh):
     """A cell as in `plan.json`, as far as a launcher reads it."""
     execution = {"mesh": MeshConfig(**mesh).model_dump()}
-    return {"run_id": run_id, "role": role, "parameters": parameters, "config": {"execution": execution}}
+    chain = {"trunk": None, "branch": None}
+    return {"run_id": run_id, "role": role, "parameters": parameters, **chain, "config": {"execution": execution}}

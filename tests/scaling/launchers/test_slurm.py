@@ -39,7 +39,8 @@ def sweep(tmp_path, slurm, monkeypatch):
         for run, act in acts.items():
             (path / run).mkdir(parents=True, exist_ok=True)
             (path / run / "act").write_text(act)
-            trunk = {"trunk": trunks[run]} if run in (trunks or {}) else {}
+            branch = {"id": "shared", "step": 2, "start": 1}
+            trunk = {"trunk": trunks[run], "branch": branch} if run in (trunks or {}) else {}
             cells.append({**cell(run, data=(nodes or {}).get(run, 1)), **trunk})
         options = {"time": 5, **fields.pop("options", {})}
         return open_launcher("slurm", path, {"slurm": {"options": options, "poll_seconds": 0.3, **fields}}), cells
@@ -118,7 +119,7 @@ def test_branches_wait_in_the_queue_and_leave_it_with_their_trunk(sweep, slurm):
     submission.wait(lambda: None)
     statuses = {run: RunDirectory(launcher.sweep / run).status for run in acts}
     assert [statuses[run]["state"] for run in acts] == ["done", "failed", "done", "failed"]
-    assert statuses["b2"]["reason"] == "its trunk bad failed"
+    assert statuses["b2"]["reason"].startswith("its trunk, run bad, failed: its job")
     assert _log(launcher, "b2") == []
     assert not slurm("squeue", "--noheader")
 
@@ -171,7 +172,12 @@ def test_a_refusal_names_what_was_submitted_before_it(sweep, slurm):
 
 def test_a_dry_run_is_a_job_script_that_bash_can_read(tmp_path):
     launcher = open_launcher("slurm", tmp_path / "s", {"slurm": {"options": {"partition": "gpu"}, "concurrent": 2}})
-    cells = [cell("a"), cell("b"), cell("c", data=2), {**cell("d"), "trunk": "a"}]
+    cells = [
+        cell("a"),
+        cell("b"),
+        cell("c", data=2),
+        {**cell("d"), "trunk": "a", "branch": {"id": "shared", "step": 2, "start": 1}},
+    ]
     text = launcher.render(cells)
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
     assert text.count("#!/bin/bash") == 3

@@ -71,7 +71,8 @@ class Clock:
 
 
 def _cell(run_id, **fields):
-    return {"run_id": run_id, "role": "fit", **fields}
+    branch = {"id": "shared", "step": 2, "start": 1} if "trunk" in fields else None
+    return {"run_id": run_id, "role": "fit", "trunk": None, "branch": branch, **fields}
 
 
 def _states(sweep, *runs):
@@ -165,10 +166,10 @@ def test_branches_wait_for_their_trunk_and_fail_with_it(tmp_path):
     submission = Submission(engine, tmp_path, cells)
     assert engine.submitted == [["t1", "t2"]]
     _set(tmp_path, "t1", "done")
-    _set(tmp_path, "t2", "diverged")
+    RunDirectory(tmp_path / "t2").update_status(state="failed", reason="no")
     submission.poll()
     assert engine.submitted[1:] == [["b1"]]
-    assert RunDirectory(tmp_path / "b2").status["reason"] == "its trunk t2 diverged"
+    assert RunDirectory(tmp_path / "b2").status["reason"] == "its trunk, run t2, failed: no"
     _set(tmp_path, "b1", "done")
     engine.reports |= dict.fromkeys(("t1", "t2", "b1"), Report("ended", code=0))
     submission.poll()
