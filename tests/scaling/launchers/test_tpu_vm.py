@@ -47,7 +47,7 @@ def api(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_request_has_what_the_api_wants_and_is_made_once(api, tmp_path):
+def test_a_request_has_what_the_api_wants_is_made_once_and_can_be_cancelled(api, tmp_path):
     launcher = _open(tmp_path / "sweep-1")
     cells = [cell("aaaaaaaaaaaa", fsdp=16)]
     launcher.submit(cells)
@@ -67,6 +67,8 @@ def test_a_request_has_what_the_api_wants_and_is_made_once(api, tmp_path):
     report = launcher.poll()["aaaaaaaaaaaa"]
     assert (report.phase, report.reason) == ("queued", "waiting for resources")
     assert _open(tmp_path / "other").poll() == {}
+    launcher.cancel(["aaaaaaaaaaaa", "bbbbbbbbbbbb"])
+    assert api.resources == {}
 
 
 @pytest.mark.slow
@@ -98,14 +100,6 @@ def test_a_worker_that_died_on_machines_that_stay_is_said(api, tmp_path):
     status = RunDirectory(launcher.sweep / "aaaaaaaaaaaa").status
     assert (status["state"], status["reason"]) == ("failed", "its worker on s-aaaaaaaaaaaa died")
     assert api.resources == {}
-
-
-@pytest.mark.slow
-def test_cancel_deletes_what_is_there(api, tmp_path):
-    launcher = _open(tmp_path / "s")
-    launcher.submit([cell("aaaaaaaaaaaa"), cell("bbbbbbbbbbbb")])
-    launcher.cancel(["aaaaaaaaaaaa", "cccccccccccc"])
-    assert list(api.resources) == ["s-bbbbbbbbbbbb"]
 
 
 def test_a_dry_run_is_the_commands_with_their_startup_scripts(tmp_path):
