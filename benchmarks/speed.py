@@ -3,8 +3,8 @@
     make speed          (or python benchmarks/speed.py; about 25 minutes on 2 quiet cores, --quick for a look at the program)
 
 Every engine has its own processes, pinned to one core each, with the settings that the launcher gives its workers
-(`scaling/sweeps/local.py`; PyTorch has the same allocator). They stay alive and take turns; what is printed are medians over
-the turns. "as started" is JAX without any setting, on all cores. A share of the peak is model FLOPs
+(`scaling/sweeps/launchers/local.py`; PyTorch has the same allocator). They stay alive and take turns; what is printed are
+medians over the turns. "as started" is JAX without any setting, on all cores. A share of the peak is model FLOPs
 (`scaling/counting.py`) over the fastest matrix product of the same process and type. Prints Markdown.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 
 from scaling.config import ModelConfig, build
 from scaling.counting import count_flops
-from scaling.sweeps.local import ALLOCATOR, BFLOAT16_FLAGS
+from scaling.sweeps.launchers.local import ALLOCATOR, BFLOAT16_FLAGS
 
 FIXED = {"vocabulary": 512, "length": 256, "batch": 8}
 SHAPES = {

@@ -1,4 +1,5 @@
-"""Hostile settings for every test: eight fake devices, no silent broadcasting between ranks, no network; and a real browser."""
+"""Hostile settings for every test: eight fake devices, no silent broadcasting between ranks, no network; and what tests
+share: a real browser, buckets, a Slurm cluster."""
 
 import os
 import shutil
@@ -18,6 +19,7 @@ os.environ["MPLBACKEND"] = "agg"
 import buckets
 import pytest
 from gcs import serve
+from slurm_cluster import SlurmCluster
 
 from scaling import stores
 
@@ -163,3 +165,17 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv(name, value)
     stores._bucket.cache_clear()
     return stores.locate(f"{request.param}://runs/{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmCluster]:
+    """Two nodes on this machine; skips the test where Slurm is not installed."""
+    missing = SlurmCluster.missing()
+    if missing:
+        pytest.skip(missing)
+    cluster = SlurmCluster()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()

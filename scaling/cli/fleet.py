@@ -55,6 +55,8 @@ def cancel(path: RunOrSweep) -> None:
     from scaling.sweeps.requests import cancel
 
     asked = [run for run in _runs(path, lambda each: not each.has_ended) if cancel(run)]
+    if asked:
+        _cancel_in_engine(asked)
     show(f"{len(asked)} cancelled; one that trains saves its state and ends within {HEARTBEAT_SECONDS:.0f} s or a step")
 
 
@@ -91,6 +93,18 @@ def logs(
     for part in read_log(run, until=has_ended if follow else lambda: True):
         sys.stdout.buffer.write(part)
         sys.stdout.buffer.flush()
+
+
+def _cancel_in_engine(runs: list[Path]) -> None:
+    """Take the runs of a sweep out of the engine that it was submitted to, where that is another than this machine."""
+    from scaling.record import read_json
+    from scaling.sweeps.launchers.launcher import open_launcher
+
+    sweep = runs[0].parent
+    plan = read_json(sweep / "plan.json") or {}
+    engine = open_launcher(plan.get("launcher", "local"), sweep, plan.get("resources", {}))
+    if engine.detached:
+        engine.cancel(run.name for run in runs)
 
 
 def _runs(path: Path, wanted: Any) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,13 +23,19 @@ from scaling.cli.sources import fit_path, print_comparison
 from scaling.errors import Exit, ScalingError
 from scaling.stores import is_bucket
 
+if TYPE_CHECKING:
+    from scaling.sweeps.launchers.launcher import Launcher
+
 
 @app.command()
 def sweep(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a sweep's YAML file, or runs/NAME for the plan in it")],
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="stop after the plan, which is stored")] = False,
+    launcher: Annotated[str | None, typer.Option(help="where to: local, slurm, kubernetes, tpu-vm or a plug-in's")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="stop after the plan, which is stored, and what would be submitted")
+    ] = False,
 ) -> None:
     """Plan a sweep, train what is missing, forecast the held-out runs and only then train them."""
     import signal
@@ -38,16 +44,17 @@ def sweep(
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        path, plan = _plan(config, overrides or [], runs, dry_run)
-        if not _accept(path, plan, dry_run):
+        path, plan = _plan(config, overrides or [], runs, launcher, dry_run)
+        engine = _accept(path, plan, launcher, dry_run)
+        if engine is None:
             return
-        _train_role(path, "fit")
+        _train_role(engine, "fit")
         if any(cell["role"] == "holdout" for cell in plan["cells"]):
             _forecast(path)
-            _train_role(path, "holdout")
+            _train_role(engine, "holdout")
             print_comparison(path)
     except KeyboardInterrupt:
-        show("stopped, everything is saved; the same command goes on")
+        show("the same command goes on")
         raise typer.Exit(Exit.SAVED) from None
     show(status_table(read_status(path)))
     raise typer.Exit(exit_code(read_status(path)))
@@ -58,7 +65,7 @@ def work(
     path: SweepPath,
     role: Annotated[str, typer.Option(help="fit or holdout")] = "fit",
     cores: Annotated[str, typer.Option(help="CPU cores to keep to, such as 0,1")] = "",
-    launcher: Annotated[int | None, typer.Option(help="stop when this parent process is gone")] = None,
+    parent: Annotated[int | None, typer.Option(help="stop when this parent process is gone")] = None,
     distributed: Distributed = False,
     coordinator: Coordinator = None,
     processes: Processes = None,
@@ -67,13 +74,13 @@ def work(
     """Claim and train the free cells of a planned sweep, one after another in this process."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})  # before jax makes its threads
-    stop = stop_signal(launcher, distributed, coordinator, processes, process_id)
+    stop = stop_signal(parent, distributed, coordinator, processes, process_id)
     from scaling.sweeps.worker import work
 
     leave(work(path, role, stop))
 
 
-def _plan(config: Path, overrides: list[str], runs: Path, dry_run: bool) -> tuple[Path, dict[str, Any]]:
+def _plan(config: Path, overrides: list[str], runs: Path, launcher: str | None, dry_run: bool) -> tuple[Path, dict[str, Any]]:
     """The directory of a sweep and its plan: made from a sweep file, once what it tunes is tuned, or read as it was stored."""
     from scaling.sweeps.estimates import read_hardware
     from scaling.sweeps.grid import read_sweep
@@ -90,31 +97,38 @@ def _plan(config: Path, overrides: list[str], runs: Path, dry_run: bool) -> tupl
     hardware = None if file.hardware is None else read_hardware(file.hardware, config.parent)
     path, tuned = runs / file.name, None
     if file.tune is not None:
-        tuned = tune(file, file.tune, path, lambda cohorts, home: _train_cohorts(cohorts.record(), home, dry_run))
+        tuned = tune(file, file.tune, path, lambda cohorts, home: _train_cohorts(cohorts.record(), home, launcher, dry_run))
         if tuned is None:
             show("the runs that are tuned for are planned when these have been trained")
             raise typer.Exit(Exit.DONE)
     return path, make_plan(file, hardware, tuned).record()
 
 
-def _train_cohorts(plan: dict[str, Any], home: Path, dry_run: bool) -> bool:
+def _train_cohorts(plan: dict[str, Any], home: Path, launcher: str | None, dry_run: bool) -> bool:
     """Train the next runs of a tuning stage; False where only their plan is wanted."""
-    accepted = _accept(home, plan, dry_run)
-    if accepted:
-        _train_role(home, "fit")
-    return accepted
+    engine = _accept(home, plan, launcher, dry_run)
+    if engine is not None:
+        _train_role(engine, "fit")
+    return engine is not None
 
 
-def _accept(path: Path, plan: dict[str, Any], dry_run: bool) -> bool:
-    """Show a plan and keep it, with the directories of its runs; False where only that it be shown and kept is wanted."""
+def _accept(path: Path, plan: dict[str, Any], launcher: str | None, dry_run: bool) -> "Launcher | None":
+    """Show a plan and keep it, with the directories of its runs; None where only that it be shown and kept is wanted.
+
+    What cannot run with the launcher is said here, before anything is submitted.
+    """
+    from scaling.sweeps.launchers.launcher import open_launcher
     from scaling.sweeps.stored import create_runs, write_plan
     from scaling.tables import plan_summary, plan_table
 
     show(plan_table(plan, path))
     show(plan_summary(plan, path), style="bold")
+    engine = open_launcher(launcher or plan.get("launcher", "local"), path, plan.get("resources", {}))
+    rendered = engine.render(plan["cells"])
     if dry_run:
         _store(path, plan)
-        return False
+        print(rendered, end="")
+        return None
     if is_bucket(path) and any(cell["role"] == "holdout" for cell in plan["cells"]):
         raise ScalingError(
             f"{path}: the forecast of held-out runs is kept in a directory; keep the runs of this sweep in one, "
@@ -122,7 +136,7 @@ def _accept(path: Path, plan: dict[str, Any], dry_run: bool) -> bool:
         )
     write_plan(path, plan)
     create_runs(path, plan)
-    return True
+    return engine
 
 
 def _store(path: Path, plan: dict[str, Any]) -> None:
@@ -171,19 +185,21 @@ def _forecast(path: Path) -> None:
     show(forecast_table(forecast_made))
 
 
-def _train_role(path: Path, role: str) -> None:
+def _train_role(engine: "Launcher", role: str) -> None:
     """Train the cells of a role with live progress; stops the command where one of them did not end well."""
     from rich.console import Console
 
     from scaling.sweeps.live import watch
-    from scaling.sweeps.local import Launcher
     from scaling.sweeps.status import exit_code, failures, read_status, summary
+    from scaling.sweeps.submission import Submission
 
+    path = engine.sweep
     cells = [each.cell for each in read_status(path) if each.cell["role"] == role]
     try:
-        watch(Launcher(path, role, cells), path, role, Console())
+        watch(Submission(engine, path, cells), path, role, Console())
     except KeyboardInterrupt:
-        show(f"\n{summary(read_status(path))}")
+        went_on = f"the runs go on in {engine.name}" if engine.detached else "stopped, everything is saved"
+        show(f"\n{went_on} ({summary(read_status(path))})")
         raise
     ended = [each for each in read_status(path) if each.cell["role"] == role]
     for line in failures(path, ended):

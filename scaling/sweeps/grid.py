@@ -60,6 +60,10 @@ class SweepConfig(Section):
     tune: Tune | None = None
     hardware: str | None = None
     """A device of `hardware.yaml`, for the plan's times and costs."""
+    launcher: str = "local"
+    """Where the runs go to; `--launcher` on the command line goes before it."""
+    resources: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What a run gets there, by the launcher's name: the fields of its `Config` in `scaling/sweeps/launchers/`."""
 
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":

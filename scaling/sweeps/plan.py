@@ -66,6 +66,8 @@ class Plan:
             "sweep": self.name,
             "rule": rule,
             "hardware": hardware,
+            "launcher": self.sweep.launcher,
+            "resources": self.sweep.resources,
             "cells": [cell.record(self.hardware) for cell in self.cells],
         }
 

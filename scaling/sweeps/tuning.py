@@ -185,7 +185,8 @@ def tune(sweep: SweepConfig, settings: Tune, path: Path, train: Callable[[Plan, 
 def _cohorts(sweep: SweepConfig, rungs: list[Rung]) -> SweepConfig:
     """All trials as a sweep."""
     cells = [trial.labels(rung.labels) for rung in rungs for trial in rung.trials]
-    return SweepConfig(name=f"{sweep.name}-tuning", base=sweep.base, cells=cells)
+    execution = {"launcher": sweep.launcher, "resources": sweep.resources}
+    return SweepConfig(name=f"{sweep.name}-tuning", base=sweep.base, cells=cells, **execution)
 
 
 def _is_transferred(configs: list[RunConfig]) -> bool:
