@@ -64,9 +64,10 @@ def record_divergence(sweep: Path, cell: dict[str, Any]) -> None:
 
 
 def awaited(sweep: Path, cell: dict[str, Any]) -> Path | None:
-    """The directory of the run whose state that of a cell begins with, while that state is not there and it has none itself.
+    """The directory of the run that is to leave the state which that of a cell begins with; None where none is waited for.
 
-    In a bucket there are no trunks: each run is trained from its beginning.
+    That state is there, the run has one of its own, the other one is done and what it left is gone (the trunk is trained again),
+    or the sweep is in a bucket, where each run is trained from its beginning.
     """
     after, branch = cell["trunk"], cell["branch"]
     if after is None or is_bucket(sweep) or is_shared(Trunk(branch["id"], branch["start"]), sweep):
@@ -74,4 +75,4 @@ def awaited(sweep: Path, cell: dict[str, Any]) -> Path | None:
     directory = sweep / cell["run_id"]
     if (directory / "checkpoints").exists():  # it has a state of its own
         return None
-    return sweep / after
+    return None if RunDirectory(sweep / after).status["state"] == "done" else sweep / after

@@ -127,7 +127,7 @@ class SweepStatus:
 
     def _in_chain(self, each: CellStatus, before: CellStatus | None) -> CellStatus:
         """A run that nobody trains waits for the state that it begins with, and ends with the run that was to leave it."""
-        if before is None or before.state == "done" or each.state not in FREE or awaited(self.sweep, each.cell) is None:
+        if before is None or each.state not in FREE or awaited(self.sweep, each.cell) is None:
             return each
         run = f"its trunk, run {before.cell['run_id']}"
         if before.has_ended:

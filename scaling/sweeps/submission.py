@@ -107,7 +107,7 @@ class Submission:
         trunk = read_cell(self.sweep, {"run_id": before.name})
         if trunk.state == "diverged":
             record_divergence(self.sweep, cell)
-        return trunk.has_ended and trunk.state != "done"
+        return trunk.has_ended
 
     def _may_start(self, cell: Cell) -> bool:
         """Whether a run need not be held back for its trunk; workers of this machine see to that themselves."""

@@ -141,6 +141,7 @@ def test_what_a_worker_said_of_its_end_decides_with_the_policy(tmp_path, ending,
     engine = Scripted(tmp_path)
     submission = Submission(engine, tmp_path, [_cell("a")])
     while not submission.finished:
+        _set(tmp_path, "a", "failed")
         claim(tmp_path / "a").release(ending, "so it ended")
         engine.reports["a"] = Report("ended", code=1)
         submission.poll()
