@@ -3,6 +3,7 @@
 #   make test           the test suite
 #   make quick          the same without what is slow
 #   make check          lint, format and type check
+#   make docs           the documentation as a site, in site/; a warning is an error
 #   make lock           resolve requirements.lock anew
 #   make interchange    weights to and from transformers, in an environment of its own with a CPU build of PyTorch
 #   make speed          training speed against PyTorch on this machine, as Markdown; wants a quiet machine
@@ -14,7 +15,7 @@ UV := $(shell command -v uv || echo $(BIN)/uv)
 INSTALL := VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test quick check format lock has-torch interchange speed clean
+.PHONY: setup quickstart test quick check format docs lock has-torch interchange speed clean
 
 setup: $(STAMP)
 
@@ -43,6 +44,9 @@ check: $(STAMP)
 format: $(STAMP)
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+docs: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "site/index.html"
+
 lock: $(STAMP)
 	@$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --quiet -o requirements.lock
 
@@ -68,4 +72,4 @@ speed: $(TORCH_VENV)/.installed
 	@$(TORCH_VENV)/bin/python benchmarks/speed.py
 
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) .cache
+	rm -rf $(VENV) $(TORCH_VENV) .cache site

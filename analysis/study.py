@@ -117,7 +117,7 @@ def profile_table(fit: Fit, points: pd.DataFrame, levels: tuple[float, ...] = LE
     Raises:
         AnalysisError: several points per run, whose noise is not independent.
     """
-    law, logs, log_values, runs = _logarithms(fit, points)
+    law, logs, log_values, runs = logarithms(fit, points)
     if runs.duplicated().any():
         raise AnalysisError("a profile takes the noise of every point as independent, and runs here have several")
     rows = []
@@ -131,7 +131,7 @@ def profile_table(fit: Fit, points: pd.DataFrame, levels: tuple[float, ...] = LE
 
 
 def _rollouts(fit: Fit, points: pd.DataFrame) -> pd.DataFrame:
-    law, logs, log_values, _ = _logarithms(fit, points)
+    law, logs, log_values, _ = logarithms(fit, points)
     sizes = law.sizes(np.exp(logs))
     rolled = roll_out(Candidate(law), logs, log_values, sizes, delta=fit.delta, level=fit.level, draws=ROLLOUT_DRAWS)
     if rolled.empty:
@@ -139,7 +139,7 @@ def _rollouts(fit: Fit, points: pd.DataFrame) -> pd.DataFrame:
     return rolled
 
 
-def _logarithms(fit: Fit, points: pd.DataFrame) -> tuple[Law, np.ndarray, np.ndarray, pd.Series]:
+def logarithms(fit: Fit, points: pd.DataFrame) -> tuple[Law, np.ndarray, np.ndarray, pd.Series]:
     """The law, logarithms of its variables (V, N) and target (N,) at the fitted points, and their runs."""
     rows, _ = counted(points, fit.form, fit.columns)
     logs = np.log(rows[[fit.columns[name] for name in fit.form.variables]].to_numpy(float).T)

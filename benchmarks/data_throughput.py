@@ -1,20 +1,32 @@
-"""How long the standard library takes to prepare and to find again, and how fast batches come out of its stores.
+"""How long the standard library takes to prepare and to find again; how fast batches come out of its stores, and of one of 10^9
+tokens, in how much memory.
 
-python benchmarks/data_throughput.py
+python benchmarks/data_throughput.py [tokens]
 """
 
-import resource
+import subprocess
+import sys
 import tempfile
 import time
+from pathlib import Path
 
-from scaling.config import DataConfig, TokenizerConfig
-from scaling.data.batches import Batches
+import numpy as np
+
+from scaling.data.batches import Batches, MixedBatches
+from scaling.data.configuration import DataConfig, TokenizerConfig
 from scaling.data.prepare import prepare
+from scaling.data.store import open_store, shard_path, write_index, write_shard
+from scaling.data.tokenizers import SymbolTokenizer
 
 STEPS = 500
+SHARDS, DOCUMENT = 8, 2000
+VOCABULARY = SymbolTokenizer([str(token) for token in range(50_257)])
 
 
 def main() -> None:
+    if len(sys.argv) == 3:
+        return read_large(Path(sys.argv[1]))
+    tokens = int(float(sys.argv[1])) if len(sys.argv) > 1 else 10**9
     with tempfile.TemporaryDirectory() as directory:
         for tokenizer in (TokenizerConfig(), TokenizerConfig(kind="bpe", vocabulary=4096)):
             data = DataConfig(tokenizer=tokenizer)
@@ -24,14 +36,46 @@ def main() -> None:
                 print(f"{tokenizer.kind} {tokenizer.vocabulary}: {attempt} in {time.perf_counter() - started:.2f} s")
             print("\n".join(dataset.report))
             for batch_size, length in ((32, 128), (64, 256), (16, 1024)):
-                batches = Batches(dataset.train, length, batch_size, seed=0)
-                started = time.perf_counter()
-                for step in range(STEPS):
-                    batches.at(step)
-                seconds = (time.perf_counter() - started) / STEPS
-                rate = batch_size * length / seconds / 1e6
-                print(f"batches of {batch_size} x {length}: {rate:.0f} M tokens/s, {seconds * 1e6:.0f} us each")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+                measure(Batches(dataset.train, length, batch_size, seed=0), batch_size, length)
+        large = Path(directory) / "large"
+        write_large(large, tokens)
+        subprocess.run([sys.executable, __file__, large, "read"], check=True)
+    return None
+
+
+def measure(batches: Batches | MixedBatches, batch_size: int, length: int, what: str = "") -> None:
+    wall, cpu = time.perf_counter(), time.process_time()
+    for step in range(STEPS):
+        batches.rows(step, 0, batch_size)
+    wall, cpu = ((now - then) / STEPS for now, then in ((time.perf_counter(), wall), (time.process_time(), cpu)))
+    tokens = batch_size * length / 1e6
+    print(f"{what}batches of {batch_size} x {length}: {tokens / wall:.0f} M tokens/s, {tokens / cpu:.0f} M in a CPU second")
+
+
+def write_large(directory: Path, tokens: int) -> None:
+    """Random tokens in documents of one length."""
+    directory.mkdir()
+    random = np.random.default_rng(0)
+    for shard in range(SHARDS):
+        documents = (random.integers(50_256, size=DOCUMENT, dtype=np.uint16) for _ in range(tokens // SHARDS // DOCUMENT))
+        write_shard(shard_path(directory, "train", shard), ((token_L, 4 * DOCUMENT) for token_L in documents), VOCABULARY)
+    write_index(directory, "train", SHARDS, VOCABULARY)
+
+
+def read_large(directory: Path) -> None:
+    """In a process of its own, whose memory is looked at."""
+    started = time.perf_counter()
+    store = open_store(directory, "train", VOCABULARY)
+    print(
+        f"{store.tokens / 1e9:.2f}e9 tokens in {store.documents:,} documents: opened in {time.perf_counter() - started:.3f} s"
+    )
+    for batch_size, length in ((64, 256), (64, 1024)):
+        measure(Batches(store, length, batch_size, 0), batch_size, length)
+        measure(Batches(store, length, batch_size, 0, separate=True), batch_size, length, "separate documents: ")
+        mixed = MixedBatches({"one": store, "other": store}, {"one": 3, "other": 1}, length, batch_size, 0)
+        measure(mixed, batch_size, length, "mixture of two: ")
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(", ".join(f"{name} {int(status[name].split()[0]) / 1024:.0f} MB" for name in ("VmHWM", "RssAnon", "RssFile")))
 
 
 if __name__ == "__main__":

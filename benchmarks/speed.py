@@ -3,8 +3,8 @@
     make speed          (or python benchmarks/speed.py; about 25 minutes on 2 quiet cores, --quick for a look at the program)
 
 Every engine has its own processes, pinned to one core each, with the settings that the launcher gives its workers
-(`scaling/sweeps/local.py`; PyTorch has the same allocator). They stay alive and take turns; what is printed are medians over
-the turns. "as started" is JAX without any setting, on all cores. A share of the peak is model FLOPs
+(`scaling/sweeps/launchers/local.py`; PyTorch has the same allocator). They stay alive and take turns; what is printed are
+medians over the turns. "as started" is JAX without any setting, on all cores. A share of the peak is model FLOPs
 (`scaling/counting.py`) over the fastest matrix product of the same process and type. Prints Markdown.
 """
 
@@ -20,10 +20,11 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from scaling.config import ModelConfig, build
 from scaling.counting import count_flops
-from scaling.sweeps.local import ALLOCATOR, BFLOAT16_FLAGS
+from scaling.sweeps.launchers.local import ALLOCATOR, BFLOAT16_FLAGS
 
 FIXED = {"vocabulary": 512, "length": 256, "batch": 8}
 SHAPES = {
@@ -43,15 +44,17 @@ class Engine:
     kind: str
     dtype: str
     pinned: bool = True
+    python: str = sys.executable
     speeds: dict[int, list[float]] = field(default_factory=lambda: {1: [], 2: []})
     """Tokens per second of all processes together, by how many ran at once."""
     peaks: list[float] = field(default_factory=list)
     faults: list[float] = field(default_factory=list)
     parameters: float = 0
+    version: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.kind} {self.dtype}" if self.pinned else f"{self.kind} {self.dtype} as started"
+        return f"{self.kind}{self.version} {self.dtype}{'' if self.pinned else ' as started'}"
 
     def start(self, shape: dict[str, int], cores: list[int]) -> None:
         environment = {**os.environ}
@@ -61,7 +64,7 @@ class Engine:
             environment |= SETTINGS
             if self.kind == "jax" and self.dtype == "bfloat16":
                 environment["XLA_FLAGS"] = BFLOAT16_FLAGS
-        command = [sys.executable, str(Path(__file__).with_name("speed_worker.py")), self.kind, self.dtype, json.dumps(shape)]
+        command = [self.python, str(Path(__file__).with_name("speed_worker.py")), self.kind, self.dtype, json.dumps(shape)]
         self.processes = [
             subprocess.Popen(
                 [*command, *pin],
@@ -74,7 +77,8 @@ class Engine:
             for pin in ([["--core", str(core)] for core in cores] if self.pinned else [[]])
         ]
         for process in self.processes:
-            self.parameters = self._answer(process)["parameters"]
+            answer = self._answer(process)
+            self.parameters, self.version = answer["parameters"], f" {answer['version']}"
 
     def run(self, count: int, seconds: float) -> None:
         """A turn of the first `count` processes, at once."""
@@ -96,7 +100,7 @@ class Engine:
         process.stdin.write(line + "\n")
         process.stdin.flush()
 
-    def _answer(self, process: subprocess.Popen[str]) -> dict[str, float]:
+    def _answer(self, process: subprocess.Popen[str]) -> dict[str, Any]:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
@@ -104,9 +108,11 @@ class Engine:
         return json.loads(line)
 
 
-def measure(shape: dict[str, int], torch: bool, compiled: bool, turns: int, seconds: float) -> list[Engine]:
+def measure(shape: dict[str, int], torch: bool, compiled: bool, beside: str | None, turns: int, seconds: float) -> list[Engine]:
     kinds = ["jax", *(["torch"] if torch else []), *(["torch-compile"] if torch and compiled else [])]
     engines = [Engine(kind, dtype) for dtype in ("float32", "bfloat16") for kind in kinds]
+    if beside is not None:
+        engines += [Engine("jax", dtype, python=beside) for dtype in ("float32", "bfloat16")]
     engines.append(Engine("jax", "float32", pinned=False))
     cores = sorted(os.sched_getaffinity(0))[:2]
     for engine in engines:
@@ -236,6 +242,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
+    parser.add_argument("--beside", metavar="PYTHON", help="another environment's interpreter, whose JAX is measured as well")
     parser.add_argument("--quick", action="store_true", help="a tiny shape for a moment: no measurement, a look at the program")
     arguments = parser.parse_args()
     os.environ |= _here()
@@ -245,7 +252,7 @@ def main() -> None:
     shapes = QUICK if arguments.quick else {name: SHAPES[name] for name in arguments.shapes}
     turns, seconds = (1, 0.05) if arguments.quick else (arguments.turns, arguments.seconds)
     for name, shape in shapes.items():
-        print(table(name, shape, measure(shape, torch, not arguments.quick, turns, seconds)), flush=True)
+        print(table(name, shape, measure(shape, torch, not arguments.quick, arguments.beside, turns, seconds)), flush=True)
     print(start_up(repeats=1 if arguments.quick else 3))
 
 

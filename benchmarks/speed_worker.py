@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -98,10 +99,10 @@ def main() -> None:
     for _ in range(3):
         step(tokens_BxL1)
 
-    def answer(**content: float) -> None:
+    def answer(**content: float | str) -> None:
         print(json.dumps(content), file=answers, flush=True)
 
-    answer(parameters=parameters)
+    answer(parameters=parameters, version=version(arguments.engine.split("-")[0]))
     for line in sys.stdin:
         command, *rest = line.split()
         if command == "peak":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
 
-from scaling.data.worlds import named_world
+from scaling.data.configuration import DataConfig
 from scaling.errors import ScalingError
 from scaling.models.parametrization import Parametrization, Rules, Standard
 from scaling.models.shapes import expand_model
@@ -107,49 +107,6 @@ class ModelConfig(Section):
         return int(self.head_width * self.rotary_fraction)
 
 
-class TokenizerConfig(Section):
-    """`bytes` (256 tokens; the byte 255, which UTF-8 never uses, ends a document), `bpe` trained on the training split, or
-    `symbols`, which every synthetic world brings with it.
-    """
-
-    kind: Literal["bytes", "bpe", "symbols"] = "bytes"
-    vocabulary: Count = 256
-
-    @model_validator(mode="after")
-    def _check(self) -> "TokenizerConfig":
-        if self.kind == "bytes" and self.vocabulary != 256:
-            raise ValueError(f"the bytes tokenizer has a vocabulary of 256, not {self.vocabulary}")
-        if self.kind == "bpe" and self.vocabulary < 258:
-            raise ValueError(f"a byte-level bpe vocabulary needs at least 258 tokens, got {self.vocabulary}")
-        return self
-
-
-class DataConfig(Section):
-    """What is read. `corpus` is `stdlib`, `files:PATTERN` (a folder or glob of text or JSONL), `tfds:NAME`, or a world of
-    known entropy such as `dyck:pairs=16,kinds=2` (`scaling.data.worlds`).
-    """
-
-    corpus: str = "stdlib"
-    text_field: str = "text"
-    tokenizer: TokenizerConfig = TokenizerConfig()
-    sequence_length: Count = 256
-    validation_tokens: Count = 2**16
-    max_epochs: Amount = 1.0
-    world_tokens: Count = 2**24
-    """How many tokens of a world are made for training."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _symbols(cls, fields: Any) -> Any:
-        """A world's tokens are its own."""
-        world = named_world(fields["corpus"]) if isinstance(fields, Mapping) and "corpus" in fields else None
-        if world is None:
-            return fields
-        if "tokenizer" in fields and TokenizerConfig.model_validate(fields["tokenizer"]).kind != "symbols":
-            raise ValueError(f"the world {fields['corpus']} brings its own tokens; leave data.tokenizer out")
-        return {**fields, "tokenizer": {"kind": "symbols", "vocabulary": world.vocabulary}}
-
-
 class MeshConfig(Section):
     """Devices along each axis; the batch is split over every axis but `tensor`.
 
@@ -230,8 +187,12 @@ class RunConfig(Section):
         length, batch, tokens = self.data.sequence_length, self.training.batch_tokens, self.training.tokens
         if batch % length:
             raise ValueError(f"training.batch_tokens {batch} is not a multiple of data.sequence_length {length}")
+        if self.training.unique_tokens is not None and self.training.unique_tokens < length:
+            raise ValueError(f"training.unique_tokens {self.training.unique_tokens} is less than data.sequence_length {length}")
         if tokens < batch:
             raise ValueError(f"training.tokens {tokens} is less than one batch of {batch} tokens")
+        if self.training.objective == "masked" and self.data.documents == "separate":
+            raise ValueError("training.objective masked needs data.documents joined, not separate")
         if self.schedule.warmup_tokens > tokens:
             raise ValueError(f"schedule.warmup_tokens {self.schedule.warmup_tokens:g} exceed training.tokens {tokens}")
         shards, rows = self.execution.mesh.batch_shards, self.micro_batch
@@ -260,6 +221,11 @@ class RunConfig(Section):
         return min(self.execution.micro_batch or self.batch_size, self.batch_size)
 
     @property
+    def unique_tokens(self) -> int | None:
+        """The whole sequences in `training.unique_tokens`, where those are fewer than the run's tokens."""
+        return unique_tokens(self.training.unique_tokens, self.tokens, self.data.sequence_length)
+
+    @property
     def steps(self) -> int:
         """Optimizer steps: the whole batches in the token budget."""
         return self.training.tokens // self.training.batch_tokens
@@ -270,15 +236,30 @@ class RunConfig(Section):
         return self.steps * self.training.batch_tokens
 
 
+def unique_tokens(limit: int | None, tokens: int, sequence_length: int) -> int | None:
+    """The whole sequences within a limit, in tokens, where those are fewer than `tokens`."""
+    if limit is None:
+        return None
+    unique = limit // sequence_length * sequence_length
+    return unique if unique < tokens else None
+
+
 def identity(config: "AnyRun", corpus: str, tokenizer: str) -> dict[str, Any]:
     """All of a run that can change its losses, with the corpus and the tokenizer named by the hashes of their content."""
     fields = config.model_dump(mode="json", exclude={"execution", "data"})
     fields["training"]["tokens"] = config.tokens
+    if config.unique_tokens is None:  # a field that came later: without it, the ids of before
+        del fields["training"]["unique_tokens"]
+    else:
+        fields["training"]["unique_tokens"] = config.unique_tokens
+    if fields["training"].get("objective") == "causal":  # so did this one
+        del fields["training"]["objective"]
     fields["data"] = {
         "corpus": corpus,
         "tokenizer": tokenizer,
         "sequence_length": config.data.sequence_length,
         "validation_tokens": config.data.validation_tokens,
+        **({} if config.data.documents == "joined" else {"documents": config.data.documents}),
     }
     return {**fields, "recipe": RECIPE}
 
@@ -297,7 +278,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ScalingError(f"no such file: {path}") from None
+        raise ScalingError(f"no such file: {path} (`scaling init FILE` writes a sweep file)") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ScalingError(f"cannot read {path}: {error}") from None
     except yaml.YAMLError as error:
@@ -370,9 +351,10 @@ def _walk(kind: type[BaseModel], location: Iterable[Any]) -> tuple[list[str], li
 
 
 def _section(annotation: Any) -> Any:
-    """The section of a field, or the choice of them by name, or None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+    """The section of a field, which may be null too, or the choice of them by name, or None."""
+    for each in (annotation, *get_args(annotation)):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            return each
     return dict(_choices(annotation)) or None
 
 

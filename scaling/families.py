@@ -11,14 +11,14 @@ from scaling.config import RunConfig, build
 from scaling.ngrams.config import NgramRun
 
 if TYPE_CHECKING:
-    from scaling.data.prepare import Dataset
+    from scaling.data.prepare import Data
     from scaling.data.tokenizers import Tokenizer
     from scaling.errors import Exit
     from scaling.models.sampling import Sampler
     from scaling.record import RunDirectory
     from scaling.specification import Specification
 
-    Trainer = Callable[[RunDirectory, Specification, Dataset, int, Callable[[], bool]], Exit]
+    Trainer = Callable[[RunDirectory, Specification, Data, int, Callable[[], bool]], Exit]
 
 AnyRun = RunConfig | NgramRun
 

@@ -134,6 +134,8 @@ class TrainingConfig(Section):
 
     tokens: Count
     batch_tokens: Count
+    unique_tokens: Count | None = None
+    """Only so many different ones, the first of the seed's order, then the same ones in new orders; null for no limit."""
     objective: Literal["causal", "masked"] = "causal"
     """The next token, or hidden ones from both sides (`scaling/training/objectives.py`)."""
     skip_spikes: SpikeConfig | None = None

@@ -29,6 +29,14 @@ def format_quantity(value: float) -> str:
     return f"{value:.3g}"
 
 
+def format_bytes(value: float) -> str:
+    """Three significant digits with a suffix of 1024: 1536 -> `1.5 KiB`."""
+    for suffix, scale in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if value >= 0.9995 * scale:
+            return f"{value / scale:.3g} {suffix}"
+    return f"{value:.0f} B"
+
+
 Count = Annotated[int, BeforeValidator(parse_quantity), Field(gt=0)]
 """A positive whole quantity."""
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from scaling.config import RunConfig, identity, run_id
 from scaling.counting import count_flops, count_parameters
-from scaling.data.batches import Batches
-from scaling.data.prepare import Dataset
+from scaling.data.prepare import Data
 from scaling.families import AnyRun
 from scaling.ngrams.config import NgramRun
 
@@ -26,18 +25,23 @@ class Specification:
         return {"run_id": self.run_id, "identity": self.identity, "facts": self.facts, "config": config}
 
 
-def specify(config: AnyRun, dataset: Dataset) -> Specification:
+def specify(config: AnyRun, dataset: Data) -> Specification:
     """The specification of a run on a prepared data set; a `ScalingError` where the data cannot carry it."""
     extra = config.training.extra_tokens if isinstance(config, RunConfig) else 0
     vocabulary, tokens = dataset.tokenizer.vocabulary + extra, config.tokens
-    batches = Batches(dataset.train, config.data.sequence_length, config.batch_size, config.seed)
-    batches.check_budget(tokens, config.data.max_epochs)
+    batches = dataset.batches(config)
+    if config.unique_tokens is None:  # else repetition is what was asked for
+        batches.check_budget(tokens, config.data.max_epochs)
+    unique_tokens = batches.unique_tokens(tokens)
     facts = {
         **_sizes(config, vocabulary),
         "tokens": tokens,
-        "unique_tokens": min(tokens, batches.tokens_per_epoch),
+        "unique_tokens": unique_tokens,
+        "epochs": tokens / unique_tokens,
         "steps": config.steps,
-        "bytes_per_token": dataset.held_out.bytes / dataset.held_out.tokens,
+        "bytes_per_token": dataset.held_out.bytes_per_token,
+        "dropped_bytes": batches.dropped,
+        "contamination": dataset.contamination,
         "validation_tokens": dataset.held_out.tokens,
         "corpus": dataset.corpus.hash,
         "tokenizer": dataset.tokenizer.hash,

@@ -8,37 +8,76 @@ from rich.markup import escape
 from rich.table import Table
 
 from scaling.counting import ModelCount
-from scaling.quantities import format_quantity
-from scaling.sweeps.plan import Plan
-from scaling.sweeps.status import CellStatus, cell_table, read_cell
+from scaling.quantities import format_bytes, format_quantity
+from scaling.sweeps.estimates import Hardware
+from scaling.sweeps.status import CellStatus, cell_table, format_seconds, read_cell
 
 if TYPE_CHECKING:
     from scaling.parentheses import Judgement
     from scaling.training.coordinates import Slope
 
 
-def plan_table(plan: Plan, directory: Path) -> Table:
-    """One line a run: its sizes, its training FLOPs, and what is already done in `directory`; totals at the end."""
-    cells = [read_cell(directory, cell.record()) for cell in plan.cells]
+def plan_table(plan: dict[str, Any], directory: Path) -> Table:
+    """One line a run of a plan as `plan.json` has it: its sizes, what it will take, what it waits for, how far it is."""
+    cells = [read_cell(directory, cell) for cell in plan["cells"]]
     numbers: dict[str, Callable[[CellStatus], str]] = {
         "N": lambda each: format_quantity(each.cell["parameters"]) if each.cell["parameters"] else "",
         "D": lambda each: format_quantity(each.cell["tokens"]),
-        "FLOPs": lambda each: f"{each.cell['flops']:.2e}",
+        "FLOPs": lambda each: f"{each.cell['flops']:.1e}",
     }
-    title = f"sweep {plan.name}: N parameters, D training tokens"
-    if plan.rule is not None:
+    title = f"sweep {plan['sweep']}: N parameters, D training tokens"
+    if plan["rule"] is not None:
         numbers["batch"] = lambda each: format_quantity(each.cell["config"]["training"]["batch_tokens"])
         numbers["rate"] = lambda each: f"{each.cell['config']['optimizer']['learning_rate']:.2e}"
-        title += f"; batch and rate by the rule {plan.rule.name}"
-    return cell_table(cells, numbers, title=title)
+        title += "; rates as tuned" if plan["rule"] == "tuned" else f"; batch and rate by the rule {plan['rule']}"
+    numbers["memory"] = lambda each: format_bytes(each.cell["memory"]) if each.cell["memory"] else ""
+    if plan["hardware"] is not None:
+        numbers["time"] = lambda each: _device_time(each.cell["device_seconds"])
+        numbers["cost"] = lambda each: _dollars(each.cell["cost"])
+    if any(each.cell["trunk"] for each in cells):
+        numbers["after"] = lambda each: (each.cell["trunk"] or "")[:6]
+    return cell_table(cells, numbers, title=title, hidden={"tokens", "tokens_per_parameter", "budget"})
 
 
-def plan_summary(plan: Plan, directory: Path) -> str:
-    """How many runs, how much they cost together, and how much of it is done."""
-    cells = [read_cell(directory, cell.record()) for cell in plan.cells]
-    tokens, flops = (sum(each.cell[key] for each in cells) for key in ("tokens", "flops"))
+def plan_summary(plan: dict[str, Any], directory: Path) -> str:
+    """How many runs, how much they take together, what trunks save of it, and how much of it is done."""
+    cells = [read_cell(directory, cell) for cell in plan["cells"]]
+    tokens, flops, to_train = (sum(each.cell[key] for each in cells) for key in ("tokens", "flops", "flops_to_train"))
     done = sum(each.state == "done" for each in cells)
-    return f"{len(cells)} runs, {format_quantity(tokens)} tokens, {flops:.2e} FLOPs; {done} done, {len(cells) - done} to train"
+    lines = [
+        f"{len(cells)} runs, {format_quantity(tokens)} tokens, {flops:.2e} FLOPs; {done} done, {len(cells) - done} to train"
+    ]
+    if to_train < flops:
+        lines.append(f"trunks: {to_train:.2e} FLOPs of training in place of {flops:.2e}, {1 - to_train / flops:.0%} saved")
+    if (hardware := plan["hardware"]) is not None:
+        left = sum(min(each.cell["flops_to_train"], each.cell["flops"] * (1 - each.fraction)) for each in cells)
+        device = Hardware.model_validate({name: value for name, value in hardware.items() if name != "name"})
+        lines.append(
+            f"{hardware['name']}: {_device_time(device.seconds(to_train))} of one device, {_dollars(device.cost(to_train))}; "
+            f"still to come {_device_time(device.seconds(left))}, {_dollars(device.cost(left))}\n"
+            f"(assuming {device.utilization:.0%} of {device.peak_flops / 1e12:.0f} TFLOP/s; {_price(device)})"
+        )
+        most = max(each.cell["memory"] for each in cells)
+        if most > device.memory_bytes:
+            lines.append(
+                f"the largest run needs about {format_bytes(most)} on a device, and a {hardware['name']} has "
+                f"{format_bytes(device.memory_bytes)}: spread it (execution.mesh), or see execution.micro_batch and remat"
+            )
+    return "\n".join(lines)
+
+
+def _device_time(seconds: float) -> str:
+    return f"{seconds / 3600:,.0f}h" if seconds >= 360_000 else format_seconds(seconds)
+
+
+def _dollars(cost: float | None) -> str:
+    if cost is None:
+        return "?"
+    return f"${cost:,.0f}" if cost >= 100 else f"${cost:.2f}" if cost >= 0.01 or not cost else "<$0.01"
+
+
+def _price(device: Hardware) -> str:
+    return f"${device.price:.2f} an hour, {device.priced}" if device.price is not None else device.priced
 
 
 def count_tables(count: ModelCount) -> list[Table]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ def test_the_benchmark_prints_its_tables():
     assert any("**tiny: width 16, 1 layers, 4,080 parameters**" in line for line in lines)
     engines = [_cells(line) for line in lines if line.startswith(("| jax", "| torch"))]
     names = [name for name, *_ in engines]
-    assert {"jax float32", "jax bfloat16", "jax float32 as started"} <= set(names)
+    jax = f"jax {version('jax')}"
+    assert {f"{jax} float32", f"{jax} bfloat16", f"{jax} float32 as started"} <= set(names)
     assert any("no comparison" in line for line in lines) == (not any(name.startswith("torch") for name in names))
     for name, one, two, peak, share, faults, _of_torch in engines:
         assert float(one.replace(",", "")) > 0

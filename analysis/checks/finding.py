@@ -37,6 +37,21 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What one check says.
+
+    Attributes:
+        name: of the check, in words.
+        looks_for: the pitfall, in one sentence.
+        findings: where the data or the fit stand in it; empty where they do not.
+    """
+
+    name: str
+    looks_for: str
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
 class Case:
     """A fit beside the points it was made from.
 

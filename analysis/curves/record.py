@@ -38,7 +38,7 @@ def read_record(path: Any) -> pd.DataFrame:
     if (path / "run.json").is_file():
         planned, order = {}, [path]
     else:
-        plan = _json(path / "plan.json") or {}
+        plan = read_json(path / "plan.json") or {}
         planned = {cell["run_id"]: cell for cell in plan.get("cells", [])}
         recorded = sorted(each.parent.name for each in path.glob("*/run.json"))
         order = [path / run for run in [*planned, *(run for run in recorded if run not in planned)]]
@@ -56,7 +56,7 @@ def read_record(path: Any) -> pd.DataFrame:
 
 def _read_run(directory: Any, cell: dict[str, Any]) -> tuple[dict[str, Any], Rows]:
     """What is the same in all rows of one run, and the rows; `cell` is the run's entry in the plan, where there is one."""
-    run, status = _json(directory / "run.json") or {}, _json(directory / "status.json") or {}
+    run, status = read_json(directory / "run.json") or {}, read_json(directory / "status.json") or {}
     identity, facts = run.get("identity", {}), {**cell, **run.get("facts", {})}
     schedule = identity.get("schedule", {})
     objective = identity.get("training", {}).get("objective", "causal")
@@ -111,7 +111,8 @@ def damaged(path: Any, lines: list[bytes]) -> AnalysisError:
     return AnalysisError(f"{path}: damaged rows")
 
 
-def _json(path: Any) -> dict[str, Any] | None:
+def read_json(path: Any) -> dict[str, Any] | None:
+    """The content of a file of the record, or None where there is none; an `AnalysisError` where it is damaged."""
     content = _content(path)
     try:
         return json.loads(content) if content else None

@@ -3,7 +3,20 @@
 import sys
 from typing import NoReturn
 
-from scaling.cli import checks, evidence, predictions, runs, studies, sweeps, worlds  # noqa: F401 -- their verbs register themselves
+from scaling.cli import (  # noqa: F401 -- their verbs register themselves
+    checks,
+    data,
+    evidence,
+    fleet,
+    predictions,
+    preflight,
+    runs,
+    start,
+    studies,
+    sweeps,
+    watch,
+    worlds,
+)
 from scaling.cli.app import app
 from scaling.errors import Exit, ScalingError
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from scaling.errors import Exit
+from scaling.stores import locate
 
 if TYPE_CHECKING:
     from scaling.stopping import Stop
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[section.field=value]...", help="changes to the file")]
-Runs = Annotated[Path, typer.Option(help="where run directories are kept")]
+Runs = Annotated[
+    Path, typer.Option(metavar="PATH", parser=locate, help="where run directories are kept: a directory, gs:// or s3://")
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", parser=locate, help="a run directory, runs/NAME/ID")]
+SweepPath = Annotated[Path, typer.Argument(metavar="PATH", parser=locate, help="a sweep's directory, runs/NAME")]
 Distributed = Annotated[
     bool, typer.Option("--distributed", help="be one process of a run on several: of a Slurm step, Kubernetes job or TPU slice")
 ]

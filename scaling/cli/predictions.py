@@ -9,6 +9,7 @@ import typer
 from scaling.cli.app import app, show
 from scaling.cli.documents import print_json
 from scaling.cli.sources import (
+    Budgets,
     Columns,
     Convention,
     Derived,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from analysis.uncertainty import Quantity
 
 GROWTH = 32.0  # the next runs may have so many times the most parameters and tokens so far, as the budget allows
-Budgets = Annotated[list[str] | None, typer.Option("--budget", metavar="FLOPS", help="of one run, such as 1e21")]
 
 
 @app.command()

@@ -1,19 +1,33 @@
 """Verbs of one run or one model: train, sample, export, count."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scaling.cli.app import Coordinator, Distributed, Overrides, Processes, ProcessId, Runs, app, leave, show, stop_signal
+from scaling.cli.app import (
+    Coordinator,
+    Distributed,
+    Overrides,
+    Processes,
+    ProcessId,
+    RunPath,
+    Runs,
+    app,
+    leave,
+    show,
+    stop_signal,
+)
 from scaling.errors import Exit, ScalingError
-
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory, runs/NAME/ID")]
+from scaling.stores import is_bucket, locate
 
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a run's YAML file, or a run directory to go on with")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", parser=locate, help="a run's YAML file, or a run directory to go on with")
+    ],
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     distributed: Distributed = False,
@@ -28,10 +42,15 @@ def train(
     from scaling.families import build_run
     from scaling.record import RunDirectory
     from scaling.specification import specify
+    from scaling.sweeps.stored import check_forecast, read_plan
 
-    recorded = RunDirectory(config).specification if config.is_dir() else None
-    if config.is_dir() and recorded is None:
+    is_run = is_bucket(config) or config.is_dir()
+    recorded = RunDirectory(config).specification if is_run else None
+    if is_run and recorded is None:
         raise ScalingError(f"{config} is not a run directory: it holds no run.json")
+    if recorded and (config.parent / "plan.json").exists():
+        cells = read_plan(config.parent)["cells"]
+        check_forecast(config.parent, (cell for cell in cells if cell["run_id"] == recorded["run_id"]))
     fields = recorded["config"] if recorded else read_yaml(config)
     run = build_run(override(fields, overrides or []))
     dataset = prepare(run.data, run.execution.data_directory)
@@ -42,14 +61,18 @@ def train(
         )
     path = config if recorded else runs / config.stem / specification.run_id
 
+    from scaling.lease import is_cancelled
     from scaling.training.attempt import attempt
     from scaling.training.processes import is_first
 
+    if is_cancelled(path):
+        raise ScalingError(f"{path} was cancelled; `scaling retry {path}` lets it go on")
     if is_first():
         show(f"run {specification.run_id} in {path}")
     code = attempt(path, specification, dataset, stop)
-    if code is None:
-        raise ScalingError(f"another worker is training {path}; `scaling status` shows its sweep")
+    if code is None:  # for an engine that started a second copy: once the first one is gone there may be more to train
+        print(f"error: another worker is training {path}; `scaling status` shows its sweep", file=sys.stderr)
+        leave(Exit.SAVED)
     if not is_first():
         leave(code)
     status = RunDirectory(path).status

@@ -30,6 +30,7 @@ Convention = Annotated[
 ]
 LawName = Annotated[str, typer.Option("--law", metavar="NAME|EXPRESSION", help="the law to fit")]
 Level = Annotated[float, typer.Option("--level", help="of the intervals, between 0 and 1")]
+Budgets = Annotated[list[str] | None, typer.Option("--budget", metavar="FLOPS", help="of one run, such as 1e21")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document and nothing else")]
 
 

@@ -9,6 +9,7 @@ import typer
 from scaling.cli.app import app, show
 from scaling.cli.documents import print_json
 from scaling.cli.sources import (
+    Budgets,
     Columns,
     Convention,
     Derived,
@@ -17,9 +18,10 @@ from scaling.cli.sources import (
     Level,
     Source,
     Where,
-    fit_path,
+    accepted,
     fit_points,
     print_comparison,
+    quantities,
     read_source,
     stored_forecast,
     try_to_fit,
@@ -97,21 +99,44 @@ def plot(
 
 
 @app.command()
-def report(path: Annotated[Path, typer.Argument(metavar="PATH", help="a sweep's directory, runs/NAME")]) -> None:
-    """Fit a sweep, draw its figures and write its report: one self-contained HTML file."""
-    from analysis import report
+def report(
+    source: Source,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="where to write; report.html or .md in SOURCE if it is a directory, else here"),
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="html|md", help="an interactive page, or Markdown; FILE's ending says it too")
+    ] = "html",
+    budget: Budgets = None,
+    column: Columns = None,
+    derive: Derived = None,
+    parameters: Convention = None,
+    level: Level = 0.9,
+) -> None:
+    """Write what curves say as one self-contained page: law, forecast, interactive figures, checks, runs, methods."""
+    from analysis import report as reports
+    from analysis.curves import final_points
     from analysis.figures import collect, save_all
     from analysis.results import write_fit
     from analysis.study import study
 
-    fitted = fit_path(path)
-    write_fit(fitted, path)
-    found = study(read_source(str(path)), fitted, stored_forecast(str(path)))
-    drawn = collect(found)
-    save_all(drawn, path / "figures")
+    home = Path(source) if Path(source).is_dir() else None
+    file = out or (home or Path()) / f"report.{form}"
+    accepted("--out" if out else "--format", file.suffix[1:], reports.FORMATS)
+    curves = read_source(source, column, derive)
+    fitted, reason = try_to_fit(final_points(curves), source, "chinchilla", parameters, level)
+    found = study(curves, fitted, stored_forecast(source), reason)
+    if home is not None:
+        if fitted is not None:
+            write_fit(fitted, home)
+        save_all(collect(found), home / "figures")
     if found.forecast is not None:
-        print_comparison(path)
-    show(f"report: {report.write(path, found, drawn)}")
+        print_comparison(Path(source))
+    if reason:
+        show(f"no fit: {reason}", style="red")
+    name = home.resolve().name if home else Path(source).stem
+    show(f"report: {reports.write(reports.gather(found, name, home, quantities('--budget', budget)), file)}")
 
 
 def of_parameters_and_tokens(fitted: "Fit") -> bool:

@@ -1,4 +1,4 @@
-"""Directories that appear whole or not at all."""
+"""Files and directories that appear whole or not at all."""
 
 import os
 import secrets
@@ -6,8 +6,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 
 from scaling.errors import ScalingError
+
+WORK = "work"
+"""Of a resumable directory: what is needed until it is whole."""
 
 
 @contextmanager
@@ -36,6 +42,53 @@ def new_directory(path: Path) -> Iterator[Path]:
         raise ScalingError(f"cannot prepare {path}: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def resumable_directory(path: Path) -> Iterator[Path]:
+    """A directory to fill part by part, each with `new_file`; it becomes `path` when the block ends, without its folder `work`.
+
+    What a kill or a full disk leaves is what the next call goes on with: its block finds whole files and makes the others.
+    Several processes may fill it at once; where another one ended first, it is gone from under the block, whose failure to go
+    on is no error.
+
+    Raises:
+        ScalingError: the disk is full or not writable, or the block says that its content cannot be made; only then it is
+        removed.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.rename(path)
+        shutil.rmtree(path / WORK, ignore_errors=True)
+        for abandoned in path.rglob(".*"):
+            abandoned.unlink(missing_ok=True)
+    except OSError as error:
+        if not path.is_dir():
+            raise ScalingError(f"cannot prepare {path}: {error}; what is done is kept for the next time") from error
+    except ScalingError:
+        if not path.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A file to write; it becomes `path` when the block ends, whatever another process put there, and not when it fails."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        yield partial
+        _flush(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a `.npy` file whole or not at all."""
+    with new_file(path) as partial, partial.open("wb") as file:
+        np.save(SimpleNamespace(write=file.write), array)  # written by numpy itself, a full disk would not be named
 
 
 def _flush(file: Path) -> None:

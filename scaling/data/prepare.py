@@ -1,94 +1,128 @@
 """The way in: a data configuration to token stores on disk, made once and found again.
 
-    <directory>/corpora/<fingerprint of the source>/      the text as a TFDS dataset, and its survey
-    <directory>/tokens/<corpus hash>/<kind>-<vocabulary>/  tokenizer.json and the stores of both splits (of a world too)
+    <directory>/corpora/<fingerprint of the source>/      which documents are kept, and the text of what is no dataset already
+    <directory>/tokens/<corpus hash>/<tokenizer>/          tokenizer.json and the stores of both splits (of a world too)
+    <directory>/buckets/                                   copies of datasets in buckets
 
-Every directory appears whole or not at all; any of them can be deleted and is made anew.
+Every directory appears whole or not at all, and what was broken off goes on; any of them can be deleted and is made anew.
 """
 
-from dataclasses import dataclass
+import functools
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scaling.config import DataConfig
-from scaling.data.atomic import new_directory
-from scaling.data.batches import ValidationSet, validation_windows
+import numpy as np
+
+from scaling.data.atomic import new_file, resumable_directory
+from scaling.data.configuration import DataConfig, TokenizerConfig
 from scaling.data.corpora import Corpus, open_corpus
-from scaling.data.store import TokenStore, open_store, write_store
-from scaling.data.tokenizers import BpeTokenizer, Tokenizer, load_tokenizer, make_tokenizer
+from scaling.data.dataset import Data, Dataset, Mixture
+from scaling.data.parts import ALONE, Part, Workforce
+from scaling.data.store import encoded, open_store, shard_path, write_index, write_shard
+from scaling.data.tokenizers import TRAINING_BYTES, Tokenizer, beginning, load_tokenizer, make_tokenizer
+from scaling.data.validation import validation_windows
 from scaling.data.worlds import named_world
 from scaling.data.worlds.corpus import WorldCorpus, check_alignment, make_corpus
+from scaling.errors import ScalingError
+
+_SHARD_BYTES, _SHARDS = 2**24, 256  # the least text of a shard; about how many there are at most, each an open file
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Everything a run needs of its data.
-
-    Attributes:
-        corpus: the surveyed documents, or the world they come from; `corpus.hash` and `tokenizer.hash` go into a run's
-            identity.
-        held_out: the fixed validation set of `validation`, the same for every run of a sweep.
-    """
-
-    corpus: Corpus | WorldCorpus
-    tokenizer: Tokenizer
-    train: TokenStore
-    validation: TokenStore
-    held_out: ValidationSet
-
-    @property
-    def report(self) -> list[str]:
-        """What was read, for people: documents, bytes, tokens, and what was dropped."""
-        tokenizer = self.tokenizer
-        lines = [f"corpus {self.corpus.name} ({self.corpus.hash}), tokenizer of {tokenizer.vocabulary} ({tokenizer.hash})"]
-        if isinstance(self.corpus, WorldCorpus):
-            made = f"{self.train.tokens:,} and {self.validation.tokens:,} tokens for training and validation"
-            return [*lines, f"{made}; entropy {self.corpus.entropy:.6f} nats per token"]
-        counts = self.corpus.counts
-        for split, store in (("train", self.train), ("validation", self.validation)):
-            lines.append(
-                f"{split}: {store.documents:,} documents, {store.bytes / 1e6:.2f} MB, {store.tokens:,} tokens "
-                f"({store.bytes / store.tokens:.2f} bytes each)"
-            )
-        lines.append(f"dropped: {counts.duplicates:,} exact duplicates, {counts.empty:,} empty documents")
-        if counts.invalid_utf8:
-            lines.append(f"{counts.invalid_utf8:,} documents held invalid UTF-8: read with U+FFFD in its place")
-        if isinstance(tokenizer, BpeTokenizer) and tokenizer.learned < tokenizer.vocabulary - 1:
-            lines.append(f"the corpus is too small for this vocabulary: {tokenizer.learned:,} tokens were learned")
-        return lines
-
-
-def prepare(data: DataConfig, directory: str | Path) -> Dataset:
+def prepare(data: DataConfig, directory: str | Path, workforce: Workforce = ALONE) -> Data:
     """The dataset of a configuration, prepared below `directory` where it is not there yet.
 
     The first call reads and encodes the corpus; later ones, from any number of processes, open what it left (well
-    under a second). Processes that prepare at the same time do the work twice and keep one result.
+    under a second). Processes that prepare at the same time share the work and keep one result.
 
     Raises:
         ScalingError: the corpus is missing, empty or too small, its text field is not there, or what lies in
             `directory` is damaged or cannot be written.
     """
     directory = Path(directory)
+    if data.mixture is not None:
+        return _mixture(data, directory, workforce)
     world = named_world(data.corpus)
-    corpus: Corpus | WorldCorpus
-    if world is None:
-        corpus = open_corpus(data.corpus, data.text_field, directory)
-        home = _encode(corpus, data, directory)
-    else:
+    if world is not None:
         check_alignment(world, data.corpus, data.sequence_length)
-        corpus, home = make_corpus(world, data.corpus, data.world_tokens, data.validation_tokens, directory)
+        made, home = make_corpus(world, data.corpus, data.world_tokens, data.validation_tokens, directory)
+        return _opened(made, home, data)
+    corpus = open_corpus(data, directory, workforce)
+    make = functools.partial(make_tokenizer, data.tokenizer, corpus.texts("train"))
+    return _opened(corpus, _encode(corpus, _label(data.tokenizer), make, directory, workforce), data)
+
+
+def _mixture(data: DataConfig, directory: Path, workforce: Workforce) -> Mixture:
+    configs = data.mixture or {}
+    corpora = {name: open_corpus(config, directory, workforce) for name, config in configs.items()}
+    weights = {name: config.weight for name, config in configs.items()}
+    names: dict[str, str] = {}
+    for name, corpus in corpora.items():
+        if names.setdefault(corpus.hash, name) != name:
+            raise ScalingError(f"the sources {names[corpus.hash]} and {name} of data.mixture are the same text")
+
+    def texts() -> Iterator[str]:
+        for name, corpus in corpora.items():
+            yield from beginning(corpus.texts("train"), int(TRAINING_BYTES * weights[name] / sum(weights.values())))
+
+    label = _label(data.tokenizer)
+    if data.tokenizer.kind == "bpe":  # trained on all of them
+        contents = repr(sorted((corpora[name].hash, weights[name]) for name in corpora))
+        label += f"-{hashlib.sha256(contents.encode()).hexdigest()[:16]}"
+    make = functools.cache(lambda: make_tokenizer(data.tokenizer, texts()))
+    homes = {name: _encode(corpus, label, make, directory, workforce) for name, corpus in corpora.items()}
+    return Mixture({name: _opened(corpus, homes[name], data) for name, corpus in corpora.items()}, weights)
+
+
+def _opened(corpus: Corpus | WorldCorpus, home: Path, data: DataConfig) -> Dataset:
     tokenizer = load_tokenizer(home / "tokenizer.json")
     train, validation = (open_store(home, split, tokenizer) for split in ("train", "validation"))
-    held_out = validation_windows(validation, data.sequence_length, data.validation_tokens)
+    separate = data.documents == "separate"
+    held_out = validation_windows(validation, data.sequence_length, data.validation_tokens, separate)
     return Dataset(corpus, tokenizer, train, validation, held_out)
 
 
-def _encode(corpus: Corpus, data: DataConfig, directory: Path) -> Path:
+def _label(config: TokenizerConfig) -> str:
+    if config.kind != "file":
+        return f"{config.kind}-{config.vocabulary}"
+    return f"file-{hashlib.sha256(Path(config.path or '').expanduser().read_bytes()).hexdigest()[:16]}"
+
+
+def _encode(corpus: Corpus, label: str, make: Callable[[], Tokenizer], directory: Path, workforce: Workforce) -> Path:
     """Where the token stores of a text are, written where they are not there yet."""
-    home = directory / "tokens" / corpus.hash / f"{data.tokenizer.kind}-{data.tokenizer.vocabulary}"
-    if not home.is_dir():
-        with new_directory(home) as partial:
-            tokenizer = make_tokenizer(data.tokenizer, corpus.texts("train"))
-            tokenizer.save(partial / "tokenizer.json")
-            for split in ("train", "validation"):
-                write_store(partial, split, corpus.texts(split), tokenizer)
+    home = directory / "tokens" / corpus.hash / label
+    if home.is_dir():
+        return home
+    with resumable_directory(home) as partial:
+        saved = partial / "tokenizer.json"
+        if not saved.is_file():
+            with new_file(saved) as file:
+                make().save(file)
+        tokenizer = load_tokenizer(saved)
+        parts = {split: _shards(corpus, split, partial, saved) for split in ("train", "validation")}
+        workforce.make("tokens", [part for shards in parts.values() for part in shards])
+        for split, shards in parts.items():
+            write_index(partial, split, len(shards), tokenizer)
     return home
+
+
+def _shards(corpus: Corpus, split: str, directory: Path, saved: Path) -> list[Part]:
+    """The shards of a split, each of consecutive documents; how many depends on the text alone."""
+    sizes = corpus.sizes(split)
+    ends = np.cumsum(sizes)
+    shard_of = (ends - sizes) // max(_SHARD_BYTES, ends[-1] // _SHARDS)
+    starts = [0, *(np.flatnonzero(np.diff(shard_of)) + 1).tolist(), len(sizes)]
+    bounds = enumerate(itertools.pairwise(starts))
+    return [
+        Part(shard_path(directory, split, number), _write_shard, (corpus, split, start, stop, saved), sizes[start:stop].sum())
+        for number, (start, stop) in bounds
+    ]
+
+
+def _write_shard(path: Path, corpus: Corpus, split: str, start: int, stop: int, saved: Path) -> None:
+    tokenizer = _tokenizer(saved)
+    write_shard(path, encoded(corpus.texts(split, start, stop), tokenizer), tokenizer)
+
+
+_tokenizer = functools.lru_cache(maxsize=1)(load_tokenizer)

@@ -1,7 +1,8 @@
-"""Datasets prepared by TFDS, read without TensorFlow; and names of its catalogue, prepared where the network allows."""
+"""Where datasets prepared by TFDS are: on this disk, in a bucket, or in its catalogue, where the network allows."""
 
 import contextlib
 import difflib
+import hashlib
 import http.client
 import importlib
 import json
@@ -15,37 +16,77 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scaling.data.atomic import new_file, resumable_directory
 from scaling.errors import ScalingError
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _PATIENCE = 2.5  # seconds for a first answer from the network
+_SERVERS = {"gs": "https://storage.googleapis.com", "s3": "https://s3.amazonaws.com"}
+_OFFLINE = (
+    "the network cannot be reached; without it there are the corpora stdlib, files:PATTERN (your own text), hf:DIRECTORY "
+    "and tfds:DIRECTORY (datasets already on disk), and worlds such as dyck:pairs=16"
+)
 
 
-def dataset_directory(name: str) -> Path:
-    """The directory of a dataset prepared as array_record.
+def dataset_directory(name: str, copies: Path) -> Path:
+    """The directory of a dataset prepared by TFDS as array_record or tfrecord.
 
     Args:
-        name: a directory (the prepared one, or the one above its versions) or a name as in TFDS, `wiki40b/en` or
-            `lm1b:1.1.0`. A name is looked up below `TFDS_DATA_DIR` (default `~/tensorflow_datasets`), as TFDS does;
-            what is not there is downloaded by TFDS to that place.
+        name: a directory, local or in a bucket (the prepared one, or the one above its versions), or a name as in TFDS,
+            `wiki40b/en` or `lm1b:1.1.0`. A name is looked up below `TFDS_DATA_DIR` (default `~/tensorflow_datasets`), as TFDS
+            does; what is not there is downloaded by TFDS to that place.
+        copies: where what lies in a bucket is copied to.
 
     Raises:
         ScalingError: no such dataset, no network to fetch it, or a file format that cannot be read.
     """
-    plain, _, version = name.partition(":")
-    home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    found = _newest_version(Path(name).expanduser()) or _newest_version(home / plain / version)
-    if found is None and name[0] in "/.~":
-        raise ScalingError(f"{name} is no prepared dataset: there is no dataset_info.json in it or in a version below")
-    found = found or _fetch(name, home)
+    if "://" in name:
+        found = _copy(name, copies)
+    else:
+        plain, _, version = name.partition(":")
+        home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+        local = _newest_version(Path(name).expanduser()) or _newest_version(home / plain / version)
+        if local is None and name[0] in "/.~":
+            raise _not_prepared(name)
+        found = local or _fetch(name, home)
     form = json.loads((found / "dataset_info.json").read_text()).get("fileFormat", "tfrecord")
-    if form != "array_record":
-        why = "tensorflow-datasets loses rows of it" if form == "parquet" else "reading it would need TensorFlow"
+    if form not in ("array_record", "tfrecord"):
+        why = "tensorflow-datasets loses rows of it" if form == "parquet" else "there is no reader for it"
         raise ScalingError(f"{found} is in the {form} format ({why}): prepare it again as array_record")
     return found
 
 
-def _newest_version(directory: Path) -> Path | None:
+def _not_prepared(name: str) -> ScalingError:
+    return ScalingError(f"{name} is no prepared dataset: there is no dataset_info.json in it or in a version below")
+
+
+def _copy(url: str, copies: Path) -> Path:
+    """A copy of what a bucket holds; made once, and gone on with where it was broken off."""
+    from etils import epath
+
+    server = _SERVERS.get(url.partition("://")[0])
+    if server is None:
+        raise ScalingError(f"tfds:{url}: a bucket is gs:// or s3://")
+    if not reachable([server]):
+        raise ScalingError(f"tfds:{url} cannot be reached: {_OFFLINE}")
+    try:
+        found = _newest_version(epath.Path(url))
+        if found is None:
+            raise _not_prepared(url)
+        home = copies / hashlib.sha256(str(found).encode()).hexdigest()[:16]
+        if not home.is_dir():
+            with resumable_directory(home) as partial:
+                for file in found.iterdir():
+                    if not (partial / file.name).is_file():
+                        with new_file(partial / file.name) as whole:
+                            file.copy(whole)
+    except (ImportError, OSError) as error:
+        raise ScalingError(f"tfds:{url} cannot be read: {_first_line(error)} (gs:// needs gcsfs, s3:// needs s3fs)") from error
+    return home
+
+
+def _newest_version(directory: Any) -> Any:
+    """The directory itself or its newest version, of the kind of path that it is; None where neither is a dataset."""
     if (directory / "dataset_info.json").is_file():
         return directory
     infos = [info for info in directory.glob("*/dataset_info.json") if _VERSION.fullmatch(info.parent.name)]
@@ -70,11 +111,8 @@ def _fetch(name: str, home: Path) -> Path:
     except Exception as error:
         raise ScalingError(f"tensorflow-datasets cannot open {name!r}: {_first_line(error)}") from error
     if not Path(builder.data_path).is_dir():  # it is there for a name that left out the only configuration
-        if not _reachable([url for url in builder.url_infos or () if url.startswith("http")]):
-            raise ScalingError(
-                f"tfds:{name} is not in {home} and the network cannot be reached; without it there are the corpora "
-                "stdlib, files:PATTERN (your own text) and tfds:DIRECTORY (a dataset already prepared)"
-            )
+        if not reachable([url for url in builder.url_infos or () if url.startswith("http")]):
+            raise ScalingError(f"tfds:{name} is not in {home}, and {_OFFLINE}")
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 builder.download_and_prepare()
@@ -87,12 +125,12 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _reachable(urls: Sequence[str]) -> bool:
+def reachable(urls: Sequence[str]) -> bool:
     """Whether any server answers at all; asked in a thread, since looking up a host's name knows no time limit."""
     answered = threading.Event()
 
     def ask() -> None:
-        request = urllib.request.Request(next(iter(urls), "https://storage.googleapis.com"), method="HEAD")
+        request = urllib.request.Request(next(iter(urls), _SERVERS["gs"]), method="HEAD")
         try:
             urllib.request.urlopen(request, timeout=_PATIENCE).close()
         except urllib.error.HTTPError:  # an answer too
@@ -107,58 +145,6 @@ def _reachable(urls: Sequence[str]) -> bool:
     return answered.is_set()
 
 
-class Documents:
-    """The examples of a prepared dataset's splits, one after the other, by index: `len(documents)`, `documents[i]`.
-
-    Attributes:
-        lengths: examples of each split.
-    """
-
-    def __init__(self, directory: Path, splits: Sequence[str], text_field: str):
-        import tensorflow_datasets as tfds
-        from array_record.python.array_record_module import ArrayRecordReader
-
-        builder = tfds.builder_from_directory(directory)
-        if text_field not in builder.info.features:
-            known = ", ".join(sorted(builder.info.features))
-            raise ScalingError(f"{directory} has no field {text_field!r} (data.text_field); it has {known}")
-        self._text_field = text_field
-        self._sources: list[Any] = [builder.as_data_source(split=split) for split in splits]
-        self.lengths = [len(source) for source in self._sources]
-        for split, length in zip(splits, self.lengths, strict=True):
-            info = builder.info.splits[split]
-            held = sum(ArrayRecordReader(str(path)).num_records() for path in info.filepaths)
-            if not length == held == info.num_examples:  # of a shard that is missing or cut TFDS itself says nothing
-                raise ScalingError(
-                    f"{directory} is damaged: its {split} split holds {held} of {info.num_examples} examples; "
-                    "delete it and prepare it again"
-                )
-
-    def __len__(self) -> int:
-        return sum(self.lengths)
-
-    def __getitem__(self, index: int) -> bytes:
-        for source, length in zip(self._sources, self.lengths, strict=True):
-            if index < length:
-                value = source[index][self._text_field]
-                if isinstance(value, str):  # what TFDS' own mocks give
-                    return value.encode(errors="surrogatepass")
-                if not isinstance(value, bytes):
-                    raise ScalingError(f"the field {self._text_field!r} holds {type(value).__name__}, not text")
-                return value
-            index -= length
-        raise IndexError(index)
-
-
-def split_names(directory: Path) -> tuple[str, str | None]:
-    """The names of the training and of the held-out split (`validation`, else `test`), None where there is none.
-
-    Raises:
-        ScalingError: several splits and none of them is called `train`.
-    """
-    info = json.loads((directory / "dataset_info.json").read_text())
-    names = [split["name"] for split in info["splits"]]
-    if len(names) > 1 and "train" not in names:
-        raise ScalingError(f"{directory} has no split train; it has {', '.join(names)}")
-    train = "train" if "train" in names else names[0]
-    return train, next((name for name in ("validation", "test") if name in names and name != train), None)
+def tfds_splits(directory: Path) -> list[str]:
+    """The names of a prepared dataset's splits."""
+    return [split["name"] for split in json.loads((directory / "dataset_info.json").read_text())["splits"]]

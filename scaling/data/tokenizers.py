@@ -1,9 +1,11 @@
-"""Text to tokens and back: bytes, byte-level BPE trained on a corpus, and the symbols of a synthetic world.
+"""Text to tokens and back: bytes, byte-level BPE, and the symbols of a synthetic world; those of others are in
+`tokenizer_files`.
 
 The first two are lossless, and each of their tokens stands for a definite number of source bytes, so that bits per byte
 can be counted from the tokens alone. Shapes: L tokens of a text, V vocabulary.
 """
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -12,10 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from scaling.config import TokenizerConfig
+from scaling.data.configuration import TokenizerConfig
 from scaling.errors import ScalingError
 
-_TRAINING_BYTES = 10**8  # a corpus is in the order of its digests, so that its beginning is a fair sample of it
+TRAINING_BYTES = 10**8  # a corpus is in the order of its digests, so that its beginning is a fair sample of it
 
 
 class Tokenizer(Protocol):
@@ -93,7 +95,7 @@ class BpeTokenizer:
         inner.decoder = decoders.ByteLevel()
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         trainer = trainers.BpeTrainer(vocab_size=vocabulary - 1, initial_alphabet=alphabet, show_progress=False)
-        inner.train_from_iterator(_beginning(texts, _TRAINING_BYTES), trainer)
+        inner.train_from_iterator(beginning(texts, TRAINING_BYTES), trainer)
         return cls(inner, vocabulary)
 
     def encode(self, text: str) -> np.ndarray:
@@ -143,7 +145,8 @@ class SymbolTokenizer:
         path.write_text(json.dumps({"kind": "symbols", "symbols": self._symbols}))
 
 
-def _beginning(texts: Iterable[str], limit: int) -> Iterator[str]:
+def beginning(texts: Iterable[str], limit: int) -> Iterator[str]:
+    """The first texts, until they are `limit` UTF-8 bytes."""
     for text in texts:
         yield text
         limit -= len(text.encode())
@@ -152,8 +155,18 @@ def _beginning(texts: Iterable[str], limit: int) -> Iterator[str]:
 
 
 def make_tokenizer(config: TokenizerConfig, training_texts: Iterable[str]) -> Tokenizer:
-    """The tokenizer that `config` names, trained on the texts where its kind is trained."""
-    return ByteTokenizer() if config.kind == "bytes" else BpeTokenizer.train(training_texts, config.vocabulary)
+    """The tokenizer that `config` names, trained on the texts where its kind is trained.
+
+    Raises:
+        ScalingError: a file that is not there or damaged, a package that is not installed.
+    """
+    if config.kind == "bytes":
+        return ByteTokenizer()
+    if config.kind == "bpe":
+        return BpeTokenizer.train(training_texts, config.vocabulary)
+    from scaling.data import tokenizer_files
+
+    return tokenizer_files.gpt2() if config.kind == "gpt2" else tokenizer_files.read_tokenizer(config.path or "")
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -168,8 +181,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
             return ByteTokenizer()
         if saved["kind"] == "symbols":
             return SymbolTokenizer(saved["symbols"])
-        from tokenizers import Tokenizer as Inner
+        if saved["kind"] == "bpe":
+            from tokenizers import Tokenizer as Inner
 
-        return BpeTokenizer(Inner.from_str(saved["tokenizer"]), saved["vocabulary"])
+            return BpeTokenizer(Inner.from_str(saved["tokenizer"]), saved["vocabulary"])
+        from scaling.data import tokenizer_files
+
+        if saved["kind"] == "huggingface":
+            return tokenizer_files.HuggingFaceTokenizer(saved["tokenizer"])
+        return tokenizer_files.SentencePieceTokenizer(base64.b64decode(saved["model"]))
     except (OSError, ValueError, KeyError) as error:
         raise ScalingError(f"{path} is not a saved tokenizer ({error}); delete {path.parent} and run again") from None

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from scaling.config import ModelConfig
+from scaling.models.documents import Documents
 from scaling.models.execution import ONE_DEVICE, Execution
 from scaling.models.kernels import attend, attend_within
 from scaling.models.layers import linear, norm
@@ -39,7 +40,12 @@ class Attention(nnx.Module):
             self.key_norm = norm(config, config.head_width, rngs)
 
     def __call__(
-        self, x_BxLxD: Array, start: int | Array = 0, memory: Memory | None = None, execution: Execution = ONE_DEVICE
+        self,
+        x_BxLxD: Array,
+        start: int | Array = 0,
+        memory: Memory | None = None,
+        execution: Execution = ONE_DEVICE,
+        documents: Documents | None = None,
     ) -> tuple[Array, Memory]:
         """What attention adds to the residual stream.
 
@@ -48,6 +54,7 @@ class Attention(nnx.Module):
             start: the position of the first of them.
             memory: keys and values of the positions before `start`; None where that is 0.
             execution: how it is computed where there is no memory.
+            documents: those that the tokens belong to, where each sees its own alone; needs no memory.
 
         Returns:
             the addition [B, L, D], and the memory with these tokens in it.
@@ -60,14 +67,16 @@ class Attention(nnx.Module):
             q_BxLxHxK, k_BxMxGxK = self.query_norm(q_BxLxHxK), self.key_norm(k_BxMxGxK)
         position_L = start + jnp.arange(length)
         if config.positions == "rotary":
+            position_BxL = position_L[None] if documents is None else documents.position_BxL
             q_BxLxHxK, k_BxMxGxK = (
-                rotate(each, position_L, config.rotary_width, config.rotary_base) for each in (q_BxLxHxK, k_BxMxGxK)
+                rotate(each, position_BxL, config.rotary_width, config.rotary_base) for each in (q_BxLxHxK, k_BxMxGxK)
             )
         scale = config.rules.attention_scale if config.attention_scale is None else config.attention_scale
         cap = config.attention_cap
         if memory is None:
+            segment_BxL = None if documents is None else documents.segment_BxL
             qkv = q_BxLxHxK, k_BxMxGxK, v_BxMxGxK
-            out_BxLxHxK = attend_within(*qkv, causal=self.causal, scale=scale, cap=cap, execution=execution)
+            out_BxLxHxK = attend_within(*qkv, segment_BxL, causal=self.causal, scale=scale, cap=cap, execution=execution)
         else:
             k_BxMxGxK = jax.lax.dynamic_update_slice_in_dim(memory.k_BxMxGxK, k_BxMxGxK, start, axis=1)
             v_BxMxGxK = jax.lax.dynamic_update_slice_in_dim(memory.v_BxMxGxK, v_BxMxGxK, start, axis=1)
@@ -75,21 +84,21 @@ class Attention(nnx.Module):
         return self.output(out_BxLxHxK.reshape(batch, length, -1)), Memory(k_BxMxGxK, v_BxMxGxK)
 
 
-def rotate(x_BxLxHxK: Array, position_L: Array, width: int, base: float) -> Array:
+def rotate(x_BxLxHxK: Array, position_BxL: Array, width: int, base: float) -> Array:
     """Rotary positions (Su et al. 2021, arXiv 2104.09864, equation 34) on the first `width` dimensions of each head.
 
-    The two halves of those are real and imaginary parts; the rest of the head stays as it is.
+    The two halves of those are real and imaginary parts; the rest of the head stays as it is. Positions are [1, L] where
+    those of all sequences are the same.
     """
     half = width // 2
     frequency_K = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle_LxK = position_L.astype(jnp.float32)[:, None] * frequency_K[None]
-    cos_1xLx1xK = jnp.cos(angle_LxK)[None, :, None].astype(x_BxLxHxK.dtype)
-    sin_1xLx1xK = jnp.sin(angle_LxK)[None, :, None].astype(x_BxLxHxK.dtype)
+    angle_BxLx1xK = position_BxL.astype(jnp.float32)[:, :, None, None] * frequency_K[None, None, None]
+    cos_BxLx1xK, sin_BxLx1xK = (each(angle_BxLx1xK).astype(x_BxLxHxK.dtype) for each in (jnp.cos, jnp.sin))
     real_BxLxHxK, imaginary_BxLxHxK = x_BxLxHxK[..., :half], x_BxLxHxK[..., half:width]
     return jnp.concatenate(
         [
-            real_BxLxHxK * cos_1xLx1xK - imaginary_BxLxHxK * sin_1xLx1xK,
-            imaginary_BxLxHxK * cos_1xLx1xK + real_BxLxHxK * sin_1xLx1xK,
+            real_BxLxHxK * cos_BxLx1xK - imaginary_BxLxHxK * sin_BxLx1xK,
+            imaginary_BxLxHxK * cos_BxLx1xK + real_BxLxHxK * sin_BxLx1xK,
             x_BxLxHxK[..., width:],
         ],
         axis=-1,

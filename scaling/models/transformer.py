@@ -11,6 +11,7 @@ from flax import nnx
 
 from scaling.config import ModelConfig
 from scaling.models.attention import Attention, Memory
+from scaling.models.documents import Documents
 from scaling.models.execution import ONE_DEVICE, Execution
 from scaling.models.kernels import soft_cap
 from scaling.models.layers import norm, normal
@@ -50,16 +51,23 @@ class Transformer(nnx.Module):
         """Logits, float32 [B, L, V]: position l predicts token l + 1 where attention is causal, else token l."""
         return self.logits(self.hidden(tokens_BxL)[0])
 
-    def hidden(self, tokens_BxL: Array, execution: Execution = ONE_DEVICE) -> tuple[Array, Load | None]:
-        """What the head reads [B, L, D] (the normalised residual stream), and the load of the experts of each block, if any."""
+    def hidden(
+        self, tokens_BxL: Array, execution: Execution = ONE_DEVICE, documents: Documents | None = None
+    ) -> tuple[Array, Load | None]:
+        """What the head reads [B, L, D] (the normalised residual stream), and the load of the experts of each block, if any.
+
+        With `documents` a token sees its own document alone, at positions that begin anew with each.
+        """
         graph, parameters = nnx.graphdef(self.blocks[0]), [nnx.state(block) for block in self.blocks]
 
         def block(x_BxLxD: Array, parameters: nnx.State) -> tuple[Array, Load | None]:
-            x_BxLxD, _, load = nnx.merge(graph, parameters)(execution.constrain(x_BxLxD), execution=execution)
+            x_BxLxD, _, load = nnx.merge(graph, parameters)(
+                execution.constrain(x_BxLxD), execution=execution, documents=documents
+            )
             return x_BxLxD, load
 
         block = execution.rematerialised(block)
-        x_BxLxD = self.embed(tokens_BxL, 0, execution)
+        x_BxLxD = self.embed(tokens_BxL, 0, execution, documents)
         if execution.scan_layers:
             x_BxLxD, loads = jax.lax.scan(block, x_BxLxD, _stack(parameters))
         else:
@@ -90,15 +98,24 @@ class Transformer(nnx.Module):
             memories.append(memory)
         return self.logits(self._finish(x_BxLxD)), Cache(memories, cache.length + tokens_BxL.shape[1])
 
-    def embed(self, tokens_BxL: Array, start: int | Array, execution: Execution = ONE_DEVICE) -> Array:
+    def embed(
+        self,
+        tokens_BxL: Array,
+        start: int | Array,
+        execution: Execution = ONE_DEVICE,
+        documents: Documents | None = None,
+    ) -> Array:
         """The residual stream before the first block [B, L, D], of tokens from position `start` on."""
         table_VxD = execution.place(self.embedding.embedding[...], "tensor", None)  # whole rows, to be looked up in
         x_BxLxD = jnp.take(table_VxD, tokens_BxL, axis=0)
         if self.config.embedding_scale:
             x_BxLxD *= self.config.rules.embedding_multiplier
         if hasattr(self, "positions"):
-            length = tokens_BxL.shape[1]
-            x_BxLxD += jax.lax.dynamic_slice_in_dim(self.positions.embedding[...], start, length)[None]
+            table_LxD = self.positions.embedding[...]
+            if documents is None:
+                x_BxLxD += jax.lax.dynamic_slice_in_dim(table_LxD, start, tokens_BxL.shape[1])[None]
+            else:
+                x_BxLxD += jnp.take(execution.place(table_LxD, None, None), documents.position_BxL, axis=0)
         return x_BxLxD.astype(self.dtype)
 
     def _finish(self, x_BxLxD: Array) -> Array:
@@ -121,10 +138,15 @@ class Block(nnx.Module):
             self.mlp_post_norm = norm(config, config.width, rngs)
 
     def __call__(
-        self, x_BxLxD: Array, start: int | Array = 0, memory: Memory | None = None, execution: Execution = ONE_DEVICE
+        self,
+        x_BxLxD: Array,
+        start: int | Array = 0,
+        memory: Memory | None = None,
+        execution: Execution = ONE_DEVICE,
+        documents: Documents | None = None,
     ) -> tuple[Array, Memory, Load | None]:
         """The residual stream after this block, the memory of its attention, and the load of its experts, if any."""
-        added_BxLxD, memory = self.attention(self._read("attention", x_BxLxD), start, memory, execution)
+        added_BxLxD, memory = self.attention(self._read("attention", x_BxLxD), start, memory, execution, documents)
         y_BxLxD = self._add("attention", x_BxLxD, added_BxLxD)
         added_BxLxD, load = self.mlp(self._read("mlp", x_BxLxD if self.parallel else y_BxLxD), execution)
         return self._add("mlp", y_BxLxD, added_BxLxD), memory, load

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from scaling.config import DataConfig, ExecutionConfig, ModelConfig, RunConfig
+from scaling.config import DataConfig, ExecutionConfig, ModelConfig, RunConfig, unique_tokens
 from scaling.optimization import TrainingConfig
 from scaling.quantities import Count
 from scaling.section import Section
@@ -20,9 +20,10 @@ class NgramConfig(Section):
 
 
 class NgramTraining(Section):
-    """How many tokens are counted, in whole sequences."""
+    """How many tokens are counted, in whole sequences, and how many different ones; as of a network's `TrainingConfig`."""
 
     tokens: Count
+    unique_tokens: Count | None = None
 
 
 class NgramRun(Section):
@@ -51,9 +52,13 @@ class NgramRun(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "NgramRun":
+        length, unique = self.data.sequence_length, self.training.unique_tokens
         if not self.steps:
-            length = self.data.sequence_length
             raise ValueError(f"training.tokens {self.training.tokens} is less than data.sequence_length {length}")
+        if unique is not None and unique < length:
+            raise ValueError(f"training.unique_tokens {unique} is less than data.sequence_length {length}")
+        if self.data.documents == "separate":
+            raise ValueError("model.family ngram needs data.documents joined, not separate")
         return self
 
     @property
@@ -70,6 +75,11 @@ class NgramRun(Section):
     def tokens(self) -> int:
         """Tokens counted."""
         return self.steps * self.data.sequence_length
+
+    @property
+    def unique_tokens(self) -> int | None:
+        """The whole sequences in `training.unique_tokens`, where those are fewer than the run's tokens."""
+        return unique_tokens(self.training.unique_tokens, self.tokens, self.data.sequence_length)
 
 
 def _known_here(fields: Any, own: type[Section], network: type[Section]) -> Any:

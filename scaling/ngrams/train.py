@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scaling.data.batches import Batches
-from scaling.data.prepare import Dataset
+from scaling.data.prepare import Data
 from scaling.errors import Exit
 from scaling.ngrams.config import NgramRun
 from scaling.ngrams.kneser_ney import KneserNey, fit
@@ -14,14 +13,13 @@ from scaling.record import RunDirectory
 from scaling.specification import Specification
 
 
-def count(config: NgramRun, dataset: Dataset, sequences: int) -> KneserNey:
+def count(config: NgramRun, dataset: Data, sequences: int) -> KneserNey:
     """The model of the first `sequences` of the run."""
-    batches = Batches(dataset.train, config.data.sequence_length, config.batch_size, config.seed)
-    return fit(batches.rows(0, 0, sequences), config.model.order, dataset.tokenizer.vocabulary)
+    return fit(dataset.batches(config).rows(0, 0, sequences), config.model.order, dataset.tokenizer.vocabulary)
 
 
 def train(
-    directory: RunDirectory, specification: Specification, dataset: Dataset, attempt: int, should_stop: Callable[[], bool]
+    directory: RunDirectory, specification: Specification, dataset: Data, attempt: int, should_stop: Callable[[], bool]
 ) -> Exit:
     """Count an eighth, a quarter, half of the run's tokens and so on up to all, and record the held-out loss of each model.
 
@@ -44,8 +42,8 @@ def train(
             directory.update_status(state="saved", reason="stopped by a signal")
             return Exit.SAVED
         model = count(config, dataset, sequences)
-        p_WxL = model.probabilities(dataset.held_out.window_WxL1)[:, 1:]
-        loss = float(-np.log(p_WxL).mean())
+        losses = {name: _loss(model, part.window_WxL1) for name, part in dataset.held_out.parts.items()}
+        loss = dataset.held_out.mean(losses)
         tokens, now = sequences * config.data.sequence_length, time.perf_counter()
         directory.append(
             {
@@ -55,6 +53,7 @@ def train(
                 "train_loss": None,
                 "loss": loss,
                 "bits_per_byte": dataset.held_out.bits_per_byte(loss),
+                **{f"loss_{name}": losses[name] for name in losses if name},
                 "ngrams": model.ngrams,
                 "seconds": now - last,
             }
@@ -64,6 +63,10 @@ def train(
         last = now
     directory.update_status(state="done", step=config.steps)
     return Exit.DONE
+
+
+def _loss(model: KneserNey, window_WxL1: np.ndarray) -> float:
+    return float(-np.log(model.probabilities(window_WxL1)[:, 1:]).mean())
 
 
 def evaluated_after(config: NgramRun) -> list[int]:

@@ -1,64 +1,75 @@
 """The live view of a running sweep in the terminal.        (no jax)"""
 
 import time
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from scaling.sweeps.local import Launcher
-from scaling.sweeps.status import CellStatus, flops_share, format_seconds, read_status, status_table, summary
+from scaling.sweeps.status import CellStatus, SweepStatus, flops_share, format_seconds, status_table, summary
+from scaling.sweeps.submission import Submission
 
 
-def watch(launcher: Launcher, sweep: Path, role: str, console: Console) -> None:
-    """Show the runs of `role` until the launcher has finished: what runs, what is left, loss, tokens/s, estimated end.
+def watch(submission: Submission, sweep: Path, role: str, console: Console) -> None:
+    """Show the runs of `role` until all have ended: what waits and for what, what runs, what is left, loss, tokens/s.
 
     In a terminal a table that redraws itself; elsewhere a line when a run ends.
     """
-    view = _View(sweep, role, console)
+    view = View(submission, sweep, role, console)
     if not console.is_terminal:
-        launcher.wait(view.print_ended)
+        submission.wait(view.print_ended)
         return
     with Live(view.render(), console=console, auto_refresh=False, transient=True) as live:
-        launcher.wait(lambda: live.update(view.render(), refresh=True))
+        submission.wait(lambda: live.update(view.render(), refresh=True))
     view.print_ended()
 
 
-class _View:
-    def __init__(self, sweep: Path, role: str, console: Console):
-        self.sweep, self.role, self.console = sweep, role, console
-        self.begun = time.monotonic()
-        self.share_before = flops_share(self.cells())
-        self.printed = {each.cell["run_id"] for each in self.cells() if _ended(each)}
+class View:
+    """What `watch` shows."""
 
-    def cells(self) -> list[CellStatus]:
-        return [each for each in read_status(self.sweep) if each.cell["role"] == self.role]
-
-    def render(self) -> RenderableType:
-        cells = self.cells()
-        ended = [each for each in cells if _ended(each)]
-        running = [each for each in cells if each.state == "running"]
-        shown = [*ended[-max(0, self.console.height - len(running) - 6) :], *running]
-        return Group(status_table(shown), Text(f"\n{summary(cells)}\n{self._estimate(cells)}", style="bold"))
+    def __init__(self, submission: Submission, sweep: Path, role: str, console: Console):
+        self.submission, self.console = submission, console
+        self._status, self._role = SweepStatus(sweep), role
+        self._begun = time.monotonic()
+        before = self._read()
+        self._share_before = flops_share(before)
+        self._printed = {each.cell["run_id"] for each in before if each.has_ended}
 
     def print_ended(self) -> None:
-        cells = self.cells()
+        """A line for each run that ended since the last call."""
+        cells = self._read()
+        so_far = summary(cells)
         for each in cells:
-            if _ended(each) and each.cell["run_id"] not in self.printed:
-                self.printed.add(each.cell["run_id"])
+            run_id = each.cell["run_id"]
+            if each.has_ended and run_id not in self._printed:
+                self._printed.add(run_id)
                 loss = each.status.get("loss")
                 number = "" if loss is None else f" loss {loss:.4f}"
-                line = f"{each.cell['run_id']} {each.name}: {each.state}{number}  ({summary(cells)})"
+                line = f"{run_id} {each.name}: {each.state}{number}  ({so_far})"
                 self.console.print(line, highlight=False, soft_wrap=True)
 
+    def render(self) -> RenderableType:
+        """The runs that run, above them as many of the last ended as there is room for, and the totals."""
+        cells = self._read()
+        ended = [each for each in cells if each.has_ended]
+        running = [each for each in cells if each.state == "running"]
+        shown = [*ended[-max(0, self.console.height - len(running) - 6) :], *running]
+        lines = [summary(cells), self._estimate(cells)]
+        reasons = Counter(report.reason for report in self.submission.reports.values() if report.phase == "queued")
+        if reasons:
+            lines.append(
+                "queued: " + ", ".join(f"{count} {reason or 'for a place'}" for reason, count in reasons.most_common())
+            )
+        return Group(status_table(shown), Text("\n" + "\n".join(lines), style="bold"))
+
+    def _read(self) -> list[CellStatus]:
+        return self._status.read(self._role)
+
     def _estimate(self, cells: list[CellStatus]) -> str:
-        elapsed, share = time.monotonic() - self.begun, flops_share(cells)
-        if share - self.share_before < 0.01:
+        elapsed, share = time.monotonic() - self._begun, flops_share(cells)
+        if share - self._share_before < 0.01:
             return "estimating the time left"
-        left = elapsed * (1 - share) / (share - self.share_before)
+        left = elapsed * (1 - share) / (share - self._share_before)
         return f"about {format_seconds(left)} left, {format_seconds(elapsed)} so far"
-
-
-def _ended(each: CellStatus) -> bool:
-    return each.state in ("done", "diverged", "failed")

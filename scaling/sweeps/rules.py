@@ -7,7 +7,7 @@ both go through the reference. N are non-embedding parameters, D training tokens
 All were measured at 10^17 FLOPs and more. Below that, on the sizes of a laptop, they are extrapolations: use a reference.
 """
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from pydantic import Discriminator, Tag
 
@@ -30,13 +30,29 @@ class Size(NamedTuple):
 class Choice(NamedTuple):
     """What a rule says."""
 
-    batch_tokens: float
+    batch_tokens: float | None
+    """None where only the rate is chosen."""
     learning_rate: float
 
     def rounded(self, sequence_length: int) -> "Choice":
         """To whole sequences, at least one, and to three digits of the rate."""
-        sequences = max(1, round(self.batch_tokens / sequence_length))
-        return Choice(sequences * sequence_length, float(f"{self.learning_rate:.3g}"))
+        batch = self.batch_tokens and max(1, round(self.batch_tokens / sequence_length)) * sequence_length
+        return Choice(batch, float(f"{self.learning_rate:.3g}"))
+
+
+class Chooser(Protocol):
+    """What chooses the batch and the rate of a size: a rule, or what was tuned."""
+
+    @property
+    def name(self) -> str:
+        """For messages and plans."""
+
+    @property
+    def reference(self) -> dict[str, Any] | None:
+        """Labels of a cell whose batch and rate are known to be good, that the choices go through."""
+
+    def choose(self, size: Size) -> Choice:
+        """Of a run of this size."""
 
 
 class PowerLines(Section):
@@ -115,11 +131,12 @@ def size_of(config: RunConfig, tokens: float) -> Size:
     return Size(parameters.non_embedding - parameters.idle, tokens, (per_token + attention) * tokens)
 
 
-def choose(rule: Rule, size: Size, reference: RunConfig | None, sequence_length: int) -> Choice:
+def choose(rule: Chooser, size: Size, reference: RunConfig | None, sequence_length: int) -> Choice:
     """What the rule says of a size, through the batch and rate of the reference where there is one."""
     batch, rate = rule.choose(size)
     if reference is not None:
         there = rule.choose(size_of(reference, reference.training.tokens))
-        batch *= reference.training.batch_tokens / there.batch_tokens
+        if batch is not None and there.batch_tokens is not None:
+            batch *= reference.training.batch_tokens / there.batch_tokens
         rate *= reference.optimizer.learning_rate / there.learning_rate
     return Choice(batch, rate).rounded(sequence_length)

@@ -7,17 +7,25 @@ from pathlib import Path
 from scaling.data.prepare import prepare
 from scaling.errors import Exit, ScalingError
 from scaling.families import build_run
-from scaling.record import TERMINAL, RunDirectory, read_json
 from scaling.specification import specify
 from scaling.stopping import Stop
+from scaling.stores import store_of
+from scaling.sweeps.chains import record_divergence
+from scaling.sweeps.status import SweepStatus
+from scaling.sweeps.stored import check_forecast
 from scaling.training import processes
-from scaling.training.attempt import attempt, output_to
+from scaling.training.attempt import attempt, output_to, refuse
 
 POLL_SECONDS = 1.0
 
+_ENDED, _NOT_NOW, _READY = range(3)
+
 
 def work(sweep: Path, role: str, stop: Stop) -> Exit:
-    """Train the cells of `role` in the plan of `sweep` until each has ended, waiting for those that other workers hold.
+    """Train the cells of `role` in the plan of `sweep` until each has ended, waiting for those that other workers hold and for
+    the trunks that cells begin with.
+
+    What failed is tried again as `scaling.policy` says.
 
     Args:
         sweep: the sweep's directory.
@@ -26,28 +34,42 @@ def work(sweep: Path, role: str, stop: Stop) -> Exit:
 
     Returns:
         `Exit.SAVED` where a signal stopped it, else `Exit.DONE`: how each run ended is in its own status.
+
+    Raises:
+        ScalingError: no plan, a plan that was edited, or a held-out run that was not forecast.
     """
-    plan = read_json(sweep / "plan.json")
-    if plan is None:
-        raise ScalingError(f"{sweep} holds no plan.json: start it with `scaling sweep CONFIG`")
-    left = [cell for cell in plan["cells"] if cell["role"] == role]
+    status = SweepStatus(sweep)
+    left = [cell for cell in status.cells.values() if cell["role"] == role]
+    check_forecast(sweep, left)
     while left:
-        ended = []
+        trained, still = False, []
         for cell in left:
-            path = sweep / cell["run_id"]
-            has_ended = processes.decide(lambda path=path: RunDirectory(path).status["state"] in TERMINAL)  # type: ignore[misc]
-            if has_ended or _train(path, cell["config"], stop) is not None:
-                ended.append(cell)
+            outlook = processes.decide(lambda run=cell["run_id"]: _outlook(status, run))  # type: ignore[misc]
+            if outlook == _READY:
+                trained = _train(sweep / cell["run_id"], cell["config"], stop) is not None or trained
+            if outlook != _ENDED:
+                still.append(cell)
             if stop():
                 return Exit.SAVED
-        left = [cell for cell in left if cell not in ended]
-        if left and not ended:
-            time.sleep(POLL_SECONDS)
+        left = still
+        if left and not trained:
+            time.sleep(max(POLL_SECONDS, store_of(sweep).seconds_between_writes))
     return Exit.DONE
 
 
+def _outlook(status: SweepStatus, run_id: str) -> int:
+    found = status.read_one(run_id)
+    if found.state == "diverged" and found.status["state"] != "diverged":
+        record_divergence(status.sweep, found.cell)
+    return _ENDED if found.has_ended else _READY if found.is_ready else _NOT_NOW
+
+
 def _train(path: Path, config_fields: dict, stop: Stop) -> Exit | None:
-    with output_to(path / "log.txt"):
-        config = build_run(config_fields)
-        dataset = prepare(config.data, config.execution.data_directory)
-        return attempt(path, specify(config, dataset), dataset, stop)
+    with output_to(path):
+        try:
+            config = build_run(config_fields)
+            dataset = prepare(config.data, config.execution.data_directory)
+            specification = specify(config, dataset)
+        except ScalingError as error:
+            return refuse(path, error)
+        return attempt(path, specification, dataset, stop)

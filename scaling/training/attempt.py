@@ -2,90 +2,150 @@
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from scaling.data.prepare import Dataset
+from scaling.config import RunConfig
+from scaling.data.prepare import Data
 from scaling.errors import Exit, RecordError, ScalingError
 from scaling.families import trainer
-from scaling.lease import Lease, claim
-from scaling.record import FollowedRun, RunDirectory, now, write_json
+from scaling.lease import Lease, LostLease, claim
+from scaling.policy import OF_CODE, Ending, micro_batch_after
+from scaling.record import FollowedRun, RunDirectory, now
+from scaling.run_logs import log_file
 from scaling.specification import Specification
 from scaling.stopping import Stop
 from scaling.training import processes
 from scaling.training.checkpoints import SaveError
+from scaling.training.staging import check_location
 
 
-def attempt(path: Path, specification: Specification, dataset: Dataset, stop: Stop) -> Exit | None:
-    """Train the run in `path` as far as it goes; None where another living worker has it.
+def attempt(path: Path, specification: Specification, dataset: Data, stop: Stop) -> Exit | None:
+    """Train the run in `path` as far as it goes; None where another living worker has it, or took it over meanwhile.
 
-    Every way to end leaves a status: done, diverged, saved, or failed with a one-line reason (its traceback goes to the log).
-    Where not even that can be written, the reason goes to stderr.
+    Every way to end leaves a status: done, diverged, saved, cancelled, or failed with a one-line reason (its traceback goes to
+    the log). Where not even that can be written, the reason goes to stderr.
     """
-    directory = RunDirectory(path) if processes.is_first() else FollowedRun(path)
+    check_location(path)
     lease: Lease | None = None
 
     def claimed() -> int:
         nonlocal lease
-        lease = claim(path, on_loss=lambda: os._exit(Exit.SAVED))
+        lease = claim(path, on_loss)
         return lease.attempt if lease else 0
+
+    def on_loss() -> None:
+        """From the heartbeat: of several processes, the first one ends them all, since it alone has the lease."""
+        if processes.several() and lease is not None:
+            if lease.lost:
+                os._exit(Exit.SAVED)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     with stop.deferred():
         number = processes.decide(claimed)
         if not number:
             return None
+        directory = RunDirectory(path, lease.check) if lease else FollowedRun(path)
+        code, reason = Exit.FAILED, None
         try:
-            state = directory.status["state"]
-            if state in ("done", "diverged"):
-                return Exit.DONE if state == "done" else Exit.DIVERGED
-            directory.create(specification.record())
-            _keep_compiled_programs(Path(specification.config.execution.cache_directory) / "jax")
-            if processes.is_first():
-                write_json(path / "environment.json", _environment(specification, number))
-            return trainer(specification.config)(directory, specification, dataset, number, stop)
+            code = _train(directory, specification, dataset, number, lease, stop)
+            reason = directory.written.get("reason")
+            if lease and lease.cancelled and code is Exit.SAVED:
+                directory.update_status(state="cancelled", reason="cancelled")
+            return code
+        except LostLease as error:
+            print(f"warning: {error}; this attempt ends", file=sys.stderr)
+            return None
         except Exception as error:
             code, reason = _classify(error)
             if code is not Exit.USAGE:  # a user's mistake is its one line; anything else leaves its trace in the log
                 traceback.print_exc()
             try:
                 directory.update_status(state="failed", attempt=number, reason=reason)
-            except RecordError as unwritten:
+            except (RecordError, LostLease) as unwritten:
                 print(f"error: {reason}; {unwritten}", file=sys.stderr)
             return code
         finally:
             if lease:
-                lease.release()
+                cancelled = lease.cancelled and code is Exit.SAVED
+                lease.release(Ending.CANCELLED if cancelled else OF_CODE[code], reason)
+
+
+def refuse(path: Path, error: ScalingError) -> Exit | None:
+    """Leave a status that says why a run cannot be trained at all; None where another living worker has it."""
+    lease = claim(path)
+    if lease is None:
+        return None
+    RunDirectory(path, lease.check).update_status(state="failed", attempt=lease.attempt, reason=str(error))
+    lease.release(Ending.MISTAKEN, str(error))
+    return Exit.USAGE
+
+
+def _train(
+    directory: RunDirectory, specification: Specification, dataset: Data, number: int, lease: Lease | None, stop: Stop
+) -> Exit:
+    state = directory.status["state"]
+    if state in ("done", "diverged"):
+        return Exit.DONE if state == "done" else Exit.DIVERGED
+    specification = _relieved(specification, lease)
+    directory.create(specification.record())
+    keep_compiled_programs(Path(specification.config.execution.cache_directory) / "jax")
+    directory.write("environment.json", _environment(specification, number))
+
+    def should_stop() -> bool:
+        if lease is None:
+            return stop()
+        lease.keep()
+        return stop() or (lease.cancelled and not processes.several())
+
+    return trainer(specification.config)(directory, specification, dataset, number, should_stop)
+
+
+def _relieved(specification: Specification, lease: Lease | None) -> Specification:
+    """The specification with smaller micro-batches, where memory ran out before: execution, and no part of the identity."""
+    config = specification.config
+    if not isinstance(config, RunConfig):
+        return specification
+    out_of_memory = processes.decide(lambda: lease.tally.get(Ending.OUT_OF_MEMORY, 0) if lease else 0)
+    rows = micro_batch_after({Ending.OUT_OF_MEMORY: out_of_memory}, config.micro_batch, config.execution.mesh.batch_shards)
+    if rows == config.micro_batch:
+        return specification
+    execution = config.execution.model_copy(update={"micro_batch": rows})
+    print(f"memory ran out before: {rows} sequences at once instead of {config.micro_batch}", file=sys.stderr)
+    return replace(specification, config=config.model_copy(update={"execution": execution}))
 
 
 @contextmanager
-def output_to(log: Path) -> Iterator[None]:
-    """Append all that this process and its libraries print to `log`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    with log.open("ab", buffering=0) as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for target, saved in enumerate(kept, start=1):
-                os.dup2(saved, target)
-                os.close(saved)
+def output_to(run: Path) -> Iterator[None]:
+    """Append all that this process and its libraries print to the log of a run; to a bucket it is copied now and then."""
+    with log_file(run) as log:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        kept = os.dup(1), os.dup(2)
+        with log.open("ab", buffering=0) as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                for target, saved in enumerate(kept, start=1):
+                    os.dup2(saved, target)
+                    os.close(saved)
 
 
-def _keep_compiled_programs(cache: Path) -> None:
+def keep_compiled_programs(cache: Path) -> None:
     """Compile each program once on this machine; a cache directory that the user set in jax's own way is left alone."""
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache.absolute()))

@@ -9,6 +9,8 @@ import contextlib
 import functools
 import hashlib
 import shutil
+import tempfile
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +19,17 @@ from typing import TYPE_CHECKING, NoReturn
 import jax
 import numpy as np
 
+from scaling.lease import LostLease
 from scaling.record import write_text
+from scaling.stores import is_bucket, store_of
 from scaling.training.program import State
+from scaling.training.staging import download, upload
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
 SEAL = "SHA256SUMS"
+KEPT = 2
 
 
 class SaveError(RuntimeError):
@@ -38,41 +44,61 @@ class Restored:
     state: State
 
 
-def restore(directory: Path, abstract_state: State) -> tuple[Restored | None, dict[int, str]]:
-    """The newest whole checkpoint in `directory`, placed as `abstract_state` says; nothing is changed on disk.
+def restore(directory: Path, abstract_state: State, last: int | None = None) -> tuple[Restored | None, dict[int, str]]:
+    """The newest whole checkpoint in `directory`, placed as `abstract_state` says; nothing is changed there.
+
+    Args:
+        directory: holds a directory for each saved step.
+        abstract_state: shapes, types and shardings.
+        last: the last step to go on from; None for any.
 
     Returns:
         The state, or None where no checkpoint is whole; and of every newer checkpoint what is wrong with it, by its step.
     """
-    damaged: dict[int, str] = {}
-    found = None
-    for step in sorted((int(path.name) for path in directory.glob("[0-9]*") if path.name.isdigit()), reverse=True):
-        damage = _damage(directory / str(step))
-        if damage is None:
-            found = step
-            break
-        damaged[step] = damage
-    if jax.process_count() > 1:  # every process goes on from the state that the first one found whole
-        from jax.experimental import multihost_utils
+    with tempfile.TemporaryDirectory(prefix="scaling-") as scratch:
+        damaged: dict[int, str] = {}
+        found = None
+        for step in _steps(directory):
+            if last is not None and step > last:
+                continue
+            path = directory / str(step)
+            if is_bucket(directory):
+                path = Path(scratch) / str(step)
+                download(directory / str(step), path, SEAL)
+            damage = _damage(path)
+            if damage is None:
+                found = step
+                break
+            damaged[step] = damage
+        if jax.process_count() > 1:  # every process goes on from the state that the first one found whole
+            from jax.experimental import multihost_utils
 
-        agreed = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if found is None else found)))
-        found = None if agreed < 0 else agreed
-    if found is None:
-        return None, damaged
-    import orbax.checkpoint as ocp
+            agreed = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if found is None else found)))
+            found = None if agreed < 0 else agreed
+        if found is None:
+            return None, damaged
+        import orbax.checkpoint as ocp
 
-    with ocp.StandardCheckpointer() as checkpointer:
-        state = checkpointer.restore(directory.absolute() / str(found) / "default", abstract_state._asdict())
-    return Restored(found, State(**state)), damaged
+        whole = Path(scratch) if is_bucket(directory) else directory.absolute()
+        with ocp.StandardCheckpointer() as checkpointer:
+            state = checkpointer.restore(whole / str(found) / "default", abstract_state._asdict())
+        return Restored(found, State(**state)), damaged
 
 
 class Checkpoints:
-    """The saved states of one run that is being trained: the newest two."""
+    """The saved states of one run that is being trained: the newest two.
 
-    def __init__(self, directory: Path):
-        self.directory = directory.absolute()
+    Args:
+        directory: where they are kept.
+        guard: raises where this process may not write them any more.
+    """
+
+    def __init__(self, directory: Path, guard: Callable[[], None] = lambda: None):
+        self.directory = directory if is_bucket(directory) else directory.absolute()
         self.newest: int | None = None
         """Step of the newest checkpoint known to be whole."""
+        self._guard = guard
+        self._scratch = tempfile.mkdtemp(prefix="scaling-") if is_bucket(directory) else None
         self._sealer = ThreadPoolExecutor(1)
         self._sealing: Future[None] | None = None
         self._saving = 0
@@ -92,10 +118,12 @@ class Checkpoints:
 
         Raises:
             SaveError: this save, or the one before it, failed.
+            LostLease: another worker has the run.
         """
         import orbax.checkpoint as ocp
 
         self.wait()
+        self._guard()
         self._saving = step
         try:
             self._manager.save(step, args=ocp.args.StandardSave(state._asdict()))
@@ -108,35 +136,52 @@ class Checkpoints:
 
         Raises:
             SaveError: it is not.
+            LostLease: another worker has the run.
         """
         if self._sealing is None:
             return
         sealing, self._sealing = self._sealing, None
         try:
             sealing.result()
+        except LostLease:
+            raise
         except Exception as error:
             self._fail(error)
 
     def close(self) -> None:
         """Finish what is being saved and end Orbax's threads, which would keep the process alive."""
-        with contextlib.suppress(SaveError):  # where one came up, it is on its way already; of a failed save threads are left
+        with contextlib.suppress(
+            SaveError, LostLease
+        ):  # one that came up is on its way already; of a failed save threads are left
             self.wait()
             if "_manager" in self.__dict__ and not self._failed:
                 self._manager.close()
         self._sealer.shutdown(wait=False)
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     @functools.cached_property
     def _manager(self) -> "ocp.CheckpointManager":
         import orbax.checkpoint as ocp
 
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True)
-        return ocp.CheckpointManager(self.directory, options=options)
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=True)
+        return ocp.CheckpointManager(self._written, options=options)
+
+    @property
+    def _written(self) -> Path:
+        """Where Orbax writes."""
+        return Path(self._scratch) if self._scratch else self.directory
 
     def _seal(self, step: int) -> None:
         self._manager.wait_until_finished()
         if jax.process_index() == 0:
-            path = self.directory / str(step)
+            path = self._written / str(step)
+            self._guard()
             write_text(path / SEAL, _sums(path))
+            if self._scratch:
+                upload(path, self.directory / str(step), SEAL, self._guard)
+                for older in _steps(self.directory)[KEPT:]:
+                    self._remove(self.directory / str(older))
         self.newest = step
 
     def _fail(self, error: Exception) -> NoReturn:
@@ -148,12 +193,17 @@ class Checkpoints:
         raise SaveError(f"the state after step {self._saving} could not be saved: {line}") from error
 
     def _remove_unfinished(self) -> None:
-        for path in self.directory.glob("*.orbax-checkpoint-tmp*"):
+        for path in self._written.glob("*.orbax-checkpoint-tmp*"):
             self._remove(path)
 
     def _remove(self, path: Path) -> None:
         if jax.process_index() == 0:
-            shutil.rmtree(path, ignore_errors=True)
+            store_of(path).remove(path)
+
+
+def _steps(directory: Path) -> list[int]:
+    """The saved steps, whole or not, newest first."""
+    return sorted((int(name) for name in store_of(directory).names(directory) if name.isdigit()), reverse=True)
 
 
 def _damage(checkpoint: Path) -> str | None:

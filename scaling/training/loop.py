@@ -12,16 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.config import RunConfig
-from scaling.data.batches import Batches
-from scaling.data.prepare import Dataset
+from scaling.data.prepare import Data
+from scaling.data.validation import ValidationSet
 from scaling.errors import Exit
-from scaling.record import RunDirectory
+from scaling.record import RunDirectory, write_text
 from scaling.specification import Specification
+from scaling.stores import is_bucket
 from scaling.training import processes
-from scaling.training.checkpoints import Checkpoints
+from scaling.training.checkpoints import Checkpoints, restore
 from scaling.training.mirror import Mirror
 from scaling.training.optimizer import hyperparameters
 from scaling.training.program import Metrics, Program, State, make_program
+from scaling.trunks import evaluation_steps, share, shared_rows, trunk_of
 
 
 class _Diverged(Exception):
@@ -39,12 +41,12 @@ class _Row:
     step: int
     metrics: list[Metrics]
     """Of every step since the row before, this one's last."""
-    evaluation: Callable[[], float] | None
+    evaluation: Callable[[], dict[str, float]] | None
     started: float = field(default_factory=time.perf_counter)
 
 
 def train(
-    directory: RunDirectory, specification: Specification, dataset: Dataset, attempt: int, should_stop: Callable[[], bool]
+    directory: RunDirectory, specification: Specification, dataset: Data, attempt: int, should_stop: Callable[[], bool]
 ) -> Exit:
     """Train the run until it is done, has diverged or `should_stop()`; its record tells the rest.
 
@@ -58,7 +60,7 @@ def train(
 
 
 class _Training:
-    def __init__(self, directory: RunDirectory, specification: Specification, dataset: Dataset, attempt: int):
+    def __init__(self, directory: RunDirectory, specification: Specification, dataset: Data, attempt: int):
         self.directory, self.specification, self.attempt = directory, specification, attempt
         config, facts = specification.config, specification.facts
         assert isinstance(config, RunConfig)
@@ -72,20 +74,23 @@ class _Training:
             config.optimizer.structure,
             rule,
             config.training.objective,
+            config.data.documents == "separate",
         )
-        self.batches = Batches(dataset.train, length, config.batch_size, config.seed)
+        self.batches = dataset.batches(config)
         self.validation = dataset.held_out
         self.hyper = hyperparameters(config)
-        self.checkpoints = Checkpoints(directory.path / "checkpoints")
-        evaluations = config.execution.evaluations
-        self.evaluate_after = {round(self.steps * (k + 1) / evaluations) for k in range(evaluations)}
+        self.checkpoints = Checkpoints(directory.path / "checkpoints", directory.guard)
+        self.sweep = directory.path.parent
+        self.trunk = None if is_bucket(self.sweep) else trunk_of(specification)
+        self.evaluate_after = evaluation_steps(config)
         self.first_row: _Row | None = None
         self.seconds_before = directory.status.get("seconds", 0.0)
 
     def run(self, should_stop: Callable[[], bool]) -> Exit:
         state, start = self._begin()
         self.begun = self.saved = self.row_time = time.perf_counter()
-        self.mirror = Mirror(self.directory, start) if processes.is_first() else None
+        appends = not is_bucket(self.directory.path)  # event files grow
+        self.mirror = self._start_mirror(start) if processes.is_first() and appends else None
         try:
             return self._steps(state, start, should_stop)
         except _Diverged as error:
@@ -100,13 +105,20 @@ class _Training:
             self.checkpoints.close()
 
     def _begin(self) -> tuple[State, int]:
-        """The newest whole saved state with the curve cut back to it, or a fresh one with an empty curve."""
+        """The newest whole saved state with the curve cut back to it, or a trunk's with its rows, or a fresh one with none."""
         restored, damaged = self.checkpoints.restore(self.program.abstract_state)
+        changes: dict[str, Any] = {}
+        if restored is None and self.trunk is not None:
+            restored, _ = restore(self.trunk.home(self.sweep), self.program.abstract_state, last=self.trunk.step)
+            if restored is not None:
+                changes["branched"] = restored.step
+                if processes.is_first():
+                    self.directory.guard()
+                    write_text(self.directory.curve_path, shared_rows(self.trunk, self.sweep, restored.step))
         if restored is None:
             state, step = self.program.initialise(self.hyper, jnp.uint32(self.config.seed)), 0
         else:
             state, step = restored.state, restored.step
-        changes: dict[str, Any] = {}
         if damaged:
             found = "; ".join(f"the checkpoint of step {number} is damaged: {damage}" for number, damage in damaged.items())
             changes["warning"] = f"{found}; went on from step {step}" if step else f"{found}; began anew"
@@ -115,7 +127,17 @@ class _Training:
         self._update(
             state="running", step=step, steps=self.steps, attempt=self.attempt, reason=None, tokens_per_second=None, **changes
         )
+        if self.checkpoints.newest == step:
+            self._share(step)
         return state, step
+
+    def _start_mirror(self, start: int) -> Mirror:
+        """What shows the curve elsewhere; of a run that begins on a trunk it has seen nothing yet."""
+        branched = self.checkpoints.newest is None
+        mirror = Mirror(self.directory, 0 if branched else start)
+        for row in self.directory.rows() if branched else ():
+            mirror.write(row)
+        return mirror
 
     def _steps(self, state: State, start: int, should_stop: Callable[[], bool]) -> Exit:
         waiting: _Row | None = None
@@ -131,15 +153,17 @@ class _Training:
             if self._is_logged(done):
                 evaluation = self._start_evaluation(state) if done in self.evaluate_after else None
                 waiting, metrics = _Row(done, metrics, evaluation), []
-            if stop or done == self.steps or self._wants_checkpoint(done):
+            if stop or done == self.steps or self._ends_trunk(done) or self._wants_checkpoint(done):
                 if waiting is not None:  # a saved state has its rows behind it
                     self._write(waiting)
                     waiting = None
                 _check_finite(metrics, done)
                 if not _is_finite((state.parameters, state.optimizer)):
                     raise _Diverged("state", done)
+                self.directory.flush()
                 self.checkpoints.save(done, state)
                 self.saved = time.perf_counter()
+                self._share(done)
             if stop:
                 self.checkpoints.wait()
                 self._finish("saved", done, reason=f"stopped by a signal at step {done}")
@@ -151,6 +175,18 @@ class _Training:
     def _is_logged(self, done: int) -> bool:
         return done % self.config.execution.log_every == 0 or done in self.evaluate_after or done == self.steps
 
+    def _ends_trunk(self, done: int) -> bool:
+        return self.trunk is not None and done == self.trunk.step
+
+    def _share(self, done: int) -> None:
+        """Leave the state at the end of the trunk for longer runs before going on: whoever is beyond it has left it."""
+        if self.trunk is None or not self._ends_trunk(done):
+            return
+        self.checkpoints.wait()
+        if processes.is_first():
+            rows = self.directory.curve_path.read_text(encoding="utf-8")
+            share(self.trunk, self.sweep, self.checkpoints.directory / str(done), rows)
+
     def _wants_checkpoint(self, done: int) -> bool:
         if processes.several() and not self._is_logged(done):  # the clocks differ: the first process's counts, now and then
             return False
@@ -160,9 +196,13 @@ class _Training:
         shape = (self.config.batch_size, self.config.data.sequence_length + 1)
         return processes.place(lambda start, stop: self.batches.rows(step, start, stop), shape, self.program.batch_sharding)
 
-    def _start_evaluation(self, state: State) -> Callable[[], float]:
-        """Dispatch the held-out loss of the present parameters; the returned function waits for it. Nats per token."""
-        window_WxL1, size = self.validation.window_WxL1, self.config.micro_batch
+    def _start_evaluation(self, state: State) -> Callable[[], dict[str, float]]:
+        """Dispatch the held-out loss of each source; the returned function waits for them. Nats per token."""
+        losses = {name: self._start_loss(state, part) for name, part in self.validation.parts.items()}
+        return lambda: {name: loss() for name, loss in losses.items()}
+
+    def _start_loss(self, state: State, validation: ValidationSet) -> Callable[[], float]:
+        window_WxL1, size = validation.window_WxL1, self.config.micro_batch
         sums = []
         for first in range(0, len(window_WxL1), size):
             rows = window_WxL1[first : first + size]
@@ -170,12 +210,13 @@ class _Training:
             weights_B = (np.arange(size) < len(rows)).astype(np.float32)
             placed = (processes.place_array(each, self.program.batch_sharding) for each in (padded_BxL1, weights_B))
             sums.append(self.program.evaluate(state.parameters, *placed))
-        return lambda: float(np.sum([float(each) for each in sums], dtype=np.float64)) / self.validation.tokens
+        return lambda: float(np.sum([float(each) for each in sums], dtype=np.float64)) / validation.tokens
 
     def _write(self, row: _Row) -> None:
         """Record a logged step."""
         _check_finite(row.metrics, row.step)
-        loss = row.evaluation() if row.evaluation else None
+        losses = row.evaluation() if row.evaluation else {}
+        loss = self.validation.mean(losses) if losses else None
         if loss is not None and not math.isfinite(loss):
             raise _Diverged("held-out loss", row.step)
         elapsed, self.row_time = row.started - self.row_time, row.started
@@ -188,6 +229,7 @@ class _Training:
             "train_loss": float(metrics.loss),
             "loss": loss,
             "bits_per_byte": None if loss is None else self.validation.bits_per_byte(loss),
+            **{f"loss_{name}": losses.get(name) for name in self.validation.parts if name},
             "learning_rate": float(metrics.learning_rate),
             "gradient_norm": float(metrics.gradient_norm),
             **_noise_columns(metrics),

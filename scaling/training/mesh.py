@@ -4,6 +4,7 @@ A parameter's dimensions have logical names (`LOGICAL_AXES`); `MESH_AXES` says w
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -48,15 +49,19 @@ LOGICAL_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 )
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh over the first `config.devices` devices; over all of them where several processes share it.
+
+    Args:
+        config: its axes.
+        devices: of a machine that is not here, to compile for; None for those that are.
 
     Raises:
         ScalingError: there are fewer devices, or processes whose devices the mesh leaves out, or slices of a TPU that
             `replica` does not divide into.
     """
-    present = jax.devices()
-    processes, platform = jax.process_count(), present[0].platform
+    present = jax.devices() if devices is None else list(devices)
+    processes, platform = len({device.process_index for device in present}), present[0].platform
     if config.devices > len(present):
         raise ScalingError(
             f"execution.mesh {config} needs {config.devices} devices, and there are {len(present)} "
@@ -67,17 +72,17 @@ def make_mesh(config: MeshConfig) -> Mesh:
             f"execution.mesh {config} takes {config.devices} of the {len(present)} devices of {processes} processes; "
             f"choose axes whose product is {len(present)}"
         )
-    devices = present[: config.devices]
+    taken = present[: config.devices]
     shape = tuple(getattr(config, axis) for axis in AXES)
-    slices = len({device.slice_index for device in devices}) if platform == "tpu" else 1
+    slices = len({getattr(device, "slice_index", 0) for device in taken}) if platform == "tpu" else 1
     if config.replica % slices:
         raise ScalingError(f"execution.mesh.replica {config.replica} is not a multiple of the {slices} slices it lies between")
     if slices > 1:
         within = (config.replica // slices, *shape[1:])
         between = (slices, *[1] * (len(shape) - 1))
-        array = mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True)
+        array = mesh_utils.create_hybrid_device_mesh(within, between, taken, allow_split_physical_axes=True)
     else:
-        array = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+        array = mesh_utils.create_device_mesh(shape, taken, allow_split_physical_axes=True)
     return Mesh(array, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scaling.models.documents import Documents, read_marks
 from scaling.optimization import predicted_places
 
 Array = jax.Array
@@ -20,15 +21,20 @@ class Examples(NamedTuple):
     place_BxM: Array | None
     """Where a token is predicted; None for everywhere."""
     target_BxM: Array
+    documents: Documents | None = None
+    """Of the input, where a token sees its own alone."""
 
     def at_places(self, x_BxLxD: Array) -> Array:
         """Of what the network makes of each token, that at the predicted places [B, M, D]."""
         return x_BxLxD if self.place_BxM is None else jnp.take_along_axis(x_BxLxD, self.place_BxM[..., None], axis=1)
 
 
-def next_tokens(tokens_BxL1: Array) -> Examples:
-    """Each token of the last L from those before it."""
-    return Examples(tokens_BxL1[:, :-1], None, tokens_BxL1[:, 1:])
+def next_tokens(tokens_BxL1: Array, separate_documents: bool = False) -> Examples:
+    """Each token of the last L from those before it; with `separate_documents` from those of its own document, which the marks
+    of `models/documents.py` say.
+    """
+    tokens_BxL1, documents = read_marks(tokens_BxL1) if separate_documents else (tokens_BxL1, None)
+    return Examples(tokens_BxL1[:, :-1], None, tokens_BxL1[:, 1:], documents)
 
 
 def hidden_tokens(tokens_BxL1: Array, key: Array, vocabulary: int) -> Examples:

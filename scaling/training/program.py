@@ -80,11 +80,19 @@ def make_program(
     optimizer: Structure = ADAMW,
     skip_spikes: SpikeConfig | None = None,
     objective: str = "causal",
+    separate_documents: bool = False,
+    devices: tuple[jax.Device, ...] | None = None,
+    platform: str | None = None,
 ) -> Program:
-    """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call."""
+    """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call.
+
+    With `separate_documents` its tokens carry the marks of `models/documents.py`. `devices` and `platform` are for programs
+    that are compiled and not run: devices of a machine that is not here, and what to lower for where they are of another kind.
+    """
     traced = {"z_loss": 0.0, "balance_loss": 0.0}  # in Hyperparameters: runs that differ in them share a program
+    model = model.model_copy(update=traced)
     return _make_program(
-        model.model_copy(update=traced), vocabulary, sequence_length, config, optimizer, skip_spikes, objective
+        model, vocabulary, sequence_length, config, optimizer, skip_spikes, objective, separate_documents, devices, platform
     )
 
 
@@ -97,12 +105,16 @@ def _make_program(
     optimizer: Structure,
     skip_spikes: SpikeConfig | None,
     objective: str,
+    separate_documents: bool,
+    devices: tuple[jax.Device, ...] | None,
+    platform: str | None,
 ) -> Program:
     check_divisible(config.mesh, model, vocabulary)
-    mesh = make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh, devices)
+    platform = platform or mesh.devices.flat[0].platform
     evaluation = Execution(
         mesh=mesh,
-        attention=choose_attention(config.attention, model, sequence_length, mesh.devices.flat[0].platform),
+        attention=choose_attention(config.attention, model, sequence_length, platform, separate_documents),
         remat=config.remat,
         scan_layers=config.scan_layers,
     )
@@ -128,12 +140,12 @@ def _make_program(
 
     def examples_of(state: State, tokens_BxL1: Array) -> Examples:
         if causal:
-            return next_tokens(tokens_BxL1)
+            return next_tokens(tokens_BxL1, separate_documents)
         return hidden_tokens(tokens_BxL1, jax.random.fold_in(jax.random.wrap_key_data(state.hiding), state.step), vocabulary)
 
     def losses(parameters: Any, examples: Examples, execution: Execution) -> tuple[TokenLosses, Load | None]:
         transformer = nnx.merge(graph, nnx.State(parameters))
-        x_BxLxD, load = transformer.hidden(examples.input_BxL, execution)
+        x_BxLxD, load = transformer.hidden(examples.input_BxL, execution, examples.documents)
         sequences, places = len(examples.input_BxL) // execution.batch_shards, examples.target_BxM.shape[1]
         chunk = chunk_length(sequences, places, vocabulary // config.mesh.tensor, config.loss_chunk)
 
@@ -142,22 +154,22 @@ def _make_program(
 
         return token_losses(logits, examples.at_places(x_BxLxD), examples.target_BxM, chunk), load
 
-    def chosen_experts(parameters: Any, input_BxL: Array, accumulation: int) -> Array:
+    def chosen_experts(parameters: Any, examples: Examples, accumulation: int) -> Array:
         """What part of the choices of a whole batch fell on each expert, of each layer."""
 
-        def of_part(input_bxL: Array) -> Array:
-            return nnx.merge(graph, nnx.State(parameters)).hidden(input_bxL, training)[1].chosen_E
+        def of_part(some: Examples) -> Array:
+            return nnx.merge(graph, nnx.State(parameters)).hidden(some.input_BxL, training, some.documents)[1].chosen_E
 
-        return jax.lax.map(of_part, micro_batches(input_BxL, accumulation)).mean(axis=0)
+        return jax.lax.map(of_part, micro_batches(examples, accumulation)).mean(axis=0)
 
     def step(state: State, tokens_BxL1: Array, hyper: Hyperparameters) -> tuple[State, Metrics]:
-        accumulation = _accumulation(model, config, mesh, len(tokens_BxL1))
+        accumulation = _accumulation(model, config, platform, len(tokens_BxL1))
         examples = examples_of(state, tokens_BxL1)
         chosen_NxE = None
         if model.experts > 1 and accumulation > 1:  # the balance is of the whole batch: its load has to be known before
             chosen_NxE = jax.lax.cond(
                 hyper.balance_loss > 0,
-                lambda: chosen_experts(state.parameters, examples.input_BxL, accumulation),
+                lambda: chosen_experts(state.parameters, examples, accumulation),
                 lambda: jnp.zeros((model.layers, model.experts)),
             )
 
@@ -201,7 +213,7 @@ def _make_program(
             return (losses(parameters, examples, evaluation)[0].cross_entropy.sum(axis=1) * weights_B).sum()
 
         if causal:
-            return weighted(next_tokens(tokens_BxL1))
+            return weighted(next_tokens(tokens_BxL1, separate_documents))
         places_L = jnp.arange(sequence_length)
         return jax.lax.map(lambda place: weighted(one_hidden_token(tokens_BxL1, place, vocabulary)), places_L).sum()
 
@@ -225,11 +237,11 @@ def _make_program(
     )
 
 
-def _accumulation(model: ModelConfig, config: ProgramConfig, mesh: Mesh, batch: int) -> int:
+def _accumulation(model: ModelConfig, config: ProgramConfig, platform: str, batch: int) -> int:
     """Micro-batches of a batch. Where nothing is said, a CPU alone takes two halves, which is no slower and shows the noise."""
     if config.micro_batch is not None:
         return max(1, batch // config.micro_batch)
-    alone = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+    alone = config.mesh.devices == 1 and platform == "cpu"
     return 2 if alone and model.experts == 1 and batch % 2 == 0 else 1
 
 

@@ -18,6 +18,7 @@ from scaling.errors import ScalingError
 from scaling.families import AnyRun, build_run
 from scaling.models.transformer import Transformer
 from scaling.record import RunDirectory
+from scaling.stores import store_of
 from scaling.training.checkpoints import restore
 from scaling.training.program import make_program
 
@@ -84,7 +85,7 @@ def load_trained(path: Path) -> Trained:
         raise ScalingError(f"{path} counted a {facts['baseline']} model, which has no weights")
     if config.training.objective == "masked":
         raise ScalingError(f"{path} was trained to find hidden tokens (training.objective masked): it predicts no next token")
-    if not (path / "checkpoints").is_dir():
+    if not store_of(path).names(path / "checkpoints"):
         raise ScalingError(f"{path} has no checkpoint yet; its run is {RunDirectory(path).status['state']}")
     length = config.data.sequence_length
     program = make_program(

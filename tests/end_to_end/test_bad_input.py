@@ -55,6 +55,11 @@ def test_train_refuses(lab, override, parts):
         ({"axes": {"model.widht": [64]}}, ["model.widht", "model.width"]),
         ({"axes": {"model": ["gpt2-124"]}}, ["gpt2-124", "gpt2-124m"]),
         ({"axes": {"budget": [1e3]}}, ["1k FLOPs", "less than one batch"]),
+        ({"axes": {"tokens_per_parameter": [20], "budget": [1e12]}}, ["budget and tokens_per_parameter", "both"]),
+        ({"zips": [{"model.width": [32, 64], "model.heads": [1]}]}, ["model.width 2", "model.heads 1"]),
+        ({"exclude": [{"seed": 7}]}, ["exclude", "seed 7"]),
+        ({"hardware": "v5"}, ["no 'v5'", "hardware.yaml", "v5p"]),
+        ({"tune": {"rungs": [{"seed": 1}], "rates": [1, 2, 3]}}, ["tune.rungs", "two rungs or more"]),
         ({"holdout": []}, ["holdout", "holdouts"]),
     ],
 )

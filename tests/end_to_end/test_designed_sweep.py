@@ -6,7 +6,8 @@ import pytest
 from analysis.design import Known, design, write_sweep
 from analysis.laws import Chinchilla
 from analysis.uncertainty import parameter
-from scaling.sweeps.plan import make_plan, read_sweep
+from scaling.sweeps.grid import read_sweep
+from scaling.sweeps.plan import make_plan
 
 
 def test_a_design_is_a_sweep_the_trainer_plans(lab):

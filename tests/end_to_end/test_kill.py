@@ -155,7 +155,7 @@ def test_two_commands_on_one_run_train_it_once(lab):
         assert first.poll() is None
         time.sleep(0.1)
     second = lab("train", config, check=False)
-    assert second.returncode == Exit.USAGE
+    assert second.returncode == Exit.SAVED
     assert "another worker is training" in second.stderr
     first.send_signal(signal.SIGTERM)
     assert first.wait(timeout=300) == Exit.SAVED

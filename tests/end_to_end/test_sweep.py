@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -47,7 +48,7 @@ def _statuses(lab):
 def test_a_sweep_from_file_to_report(lab):
     config = _write(lab)
     planned = lab("sweep", config, "--dry-run")
-    assert not (lab.path / "runs").exists()
+    assert [path.name for path in (lab.path / "runs/small").iterdir()] == ["plan.json"]
     assert "10 runs" in planned.stdout
     assert max(map(len, planned.stdout.splitlines())) <= 80
 
@@ -69,6 +70,14 @@ def test_a_sweep_from_file_to_report(lab):
 
     status = lab("status", "runs/small")
     assert "10 runs: 10 done; 100% of the FLOPs" in status.stdout
+    more = _write(lab, cells=[{"model": {"width": 24, "layers": 1, "heads": 1}, "training.tokens": "40k"}])
+    lab("sweep", more)
+    assert read_json(lab.path / "runs/small/forecast.json") == forecast  # the held-out run has begun
+    shutil.rmtree(lab.path / "runs/small" / held_out)
+    lab("sweep", more)
+    again = read_json(lab.path / "runs/small/forecast.json")
+    assert len(again["origin"]["runs"]) == 10
+    assert again["created"] <= read_json(lab.path / "runs/small" / held_out / "environment.json")["started"]
     report = lab("report", "runs/small")
     page = (lab.path / "runs/small/report.html").read_text()
     assert "report.html" in report.stdout

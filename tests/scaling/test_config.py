@@ -39,6 +39,8 @@ def test_quantities_are_read_as_people_write_them(text, value):
         ("execution.loss_chunk=100", ["data.sequence_length 256", "execution.loss_chunk 100"]),
         ("execution.remat=all", ["execution.remat", "'none', 'dots', 'dots_without_batch' or 'full'"]),
         ("execution.attention=flash", ["execution.attention", "'splash'"]),
+        ("training.unique_tokens=100", ["training.unique_tokens 100", "data.sequence_length 256"]),
+        ("data.documents=alone", ["data.documents", "'joined' or 'separate'"]),
         ("schedule.warmup_tokens=2M", ["warmup_tokens", "training.tokens"]),
         ("optimizer.learning_rate=.nan", ["optimizer.learning_rate"]),
     ],
@@ -71,6 +73,8 @@ def test_execution_is_not_part_of_the_identity():
         "optimizer.beta2=0.99",
         "schedule.kind=wsd",
         "data.validation_tokens=1k",
+        "training.unique_tokens=100k",
+        "data.documents=separate",
     ],
 )
 def test_whatever_changes_the_losses_changes_the_run_id(assignment):
@@ -83,6 +87,17 @@ def test_spelling_does_not_change_the_run_id():
 
 def test_tokens_that_make_no_whole_batch_are_not_in_the_identity():
     assert _id("training.tokens=1000000") == _id(f"training.tokens={1000000 // 2048 * 2048}")
+
+
+def test_a_limit_that_a_run_does_not_reach_is_not_in_the_identity():
+    assert _id("training.unique_tokens=1M") == _id() == _id("training.unique_tokens=2M")
+    assert _id("training.unique_tokens=100_000") == _id(f"training.unique_tokens={100_000 // 256 * 256}")
+    assert _id("training.unique_tokens=100k") != _id("training.unique_tokens=200k")
+
+
+def test_fields_that_came_later_leave_older_ids_as_they_were():
+    """The id that this configuration had before there were token budgets, document boundaries and mixtures."""
+    assert _id() == "d94d3cdcfc88"
 
 
 def test_corpus_and_tokenizer_are_named_by_content():

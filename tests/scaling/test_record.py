@@ -7,6 +7,7 @@ import pytest
 
 from scaling.errors import RecordError, ScalingError
 from scaling.record import RunDirectory, read_json, write_json
+from scaling.stores import is_bucket, store_of
 
 
 def test_a_torn_last_line_is_not_a_row_and_is_cut_off(tmp_path):
@@ -60,7 +61,7 @@ def broken_disk(monkeypatch):
             path.touch()  # a full disk still makes the empty file
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(Path, "write_text", refuse)
+        monkeypatch.setattr(Path, "write_bytes", refuse)
 
     return break_it
 
@@ -74,7 +75,7 @@ def test_on_a_full_disk_the_status_is_written_over_its_own_block_and_nothing_is_
     assert (status["state"], status["step"], status["reason"]) == ("failed", 3, "full")
     with pytest.raises(RecordError, match=r"cannot write .*run\.json: No space left on device"):
         write_json(tmp_path / "run.json", {})
-    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".status.json.lock", "status.json"]
 
 
 def test_on_a_read_only_disk_the_status_is_an_error(tmp_path, broken_disk):
@@ -84,3 +85,37 @@ def test_on_a_read_only_disk_the_status_is_an_error(tmp_path, broken_disk):
     with pytest.raises(RecordError, match=r"status\.json: Read-only file system"):
         directory.update_status(state="failed")
     assert directory.status["state"] == "running"
+
+
+def test_rows_and_status_come_back_from_every_store(place):
+    directory = RunDirectory(place / "run")
+    directory.create({"identity": {"seed": 0}})
+    for step in (10, 20, 30):
+        directory.append({"step": step})
+    directory.update_status(state="running", step=30)
+    again = RunDirectory(place / "run")
+    assert [row["step"] for row in again.rows()] == [10, 20, 30]
+    assert (again.status["state"], again.status["step"]) == ("running", 30)
+    assert again.specification == {"identity": {"seed": 0}}
+    again.truncate(20)
+    again.append({"step": 25})
+    again.flush()
+    assert [row["step"] for row in RunDirectory(place / "run").rows()] == [10, 20, 25]
+
+
+def test_a_bucket_is_written_now_and_then_and_at_every_change_of_state(place, monkeypatch):
+    if not is_bucket(place):
+        pytest.skip("a directory is written at once")
+    directory = RunDirectory(place)
+    directory.update_status(state="running", step=0)
+    for step in range(1, 50):
+        directory.append({"step": step})
+        directory.update_status(step=step)
+    assert RunDirectory(place).status["step"] == 0
+    directory.update_status(state="done")
+    assert RunDirectory(place).status["step"] == 49
+    assert len(RunDirectory(place).rows()) == 49
+    monkeypatch.setattr(type(store_of(place)), "seconds_between_writes", 0.0)
+    directory.append({"step": 50})
+    directory.update_status(step=50)
+    assert (RunDirectory(place).status["step"], len(RunDirectory(place).rows())) == (50, 50)

@@ -5,7 +5,8 @@ import pytest
 
 from scaling.config import RunConfig, build
 from scaling.errors import ScalingError
-from scaling.sweeps.plan import SweepConfig, make_plan
+from scaling.sweeps.grid import SweepConfig
+from scaling.sweeps.plan import make_plan
 from scaling.sweeps.rules import Size, choose, size_of
 from scaling.tables import plan_table
 
@@ -22,16 +23,7 @@ def _rule(**fields):
 
 
 @pytest.fixture
-def plan(tmp_path):
-    random = np.random.default_rng(0)
-    for number in range(40):
-        (tmp_path / f"{number}.txt").write_bytes(random.integers(97, 123, size=20_000, dtype=np.uint8).tobytes())
-    base = {
-        **BASE,
-        "data": {**BASE["data"], "corpus": f"files:{tmp_path}/*.txt"},
-        "execution": {"cache_directory": f"{tmp_path}/cache"},
-    }
-
+def plan(base):
     def make(rule, axes=None, **fields):
         axes = axes or {"training.tokens": ["16k", "64k", "256k"]}
         return make_plan(build(SweepConfig, {"name": "rules", "base": base, "axes": axes, "rule": rule, **fields}))
@@ -88,7 +80,7 @@ def test_power_lines_in_a_sweep_file(plan):
     assert record["training"]["batch_tokens"] == 896  # what is trained is in plan.json
     columns = {
         column.header: list(column.cells)
-        for column in plan_table(made, made.cells[0].specification.config.execution.data_directory).columns
+        for column in plan_table(made.record(), made.cells[0].specification.config.execution.data_directory).columns
     }
     assert columns["batch"] == ["896", "512", "320"]
     assert columns["rate"][1] == "4.00e-03"

@@ -33,7 +33,7 @@ def test_attention_is_jax_nn_dot_product_attention(kv_heads):
 
 def test_rotation_keeps_norms_and_makes_scores_depend_on_distance_alone():
     x_K, y_K = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)
-    x_1xLx1xK, y_1xLx1xK = (rotate(jnp.tile(each, (1, 20, 1, 1)), jnp.arange(20), 8, 10_000.0) for each in (x_K, y_K))
+    x_1xLx1xK, y_1xLx1xK = (rotate(jnp.tile(each, (1, 20, 1, 1)), jnp.arange(20)[None], 8, 10_000.0) for each in (x_K, y_K))
     np.testing.assert_allclose(np.linalg.norm(x_1xLx1xK[0, :, 0], axis=-1), np.linalg.norm(x_K), rtol=1e-5)
     scores_LxL = np.asarray(x_1xLx1xK[0, :, 0] @ y_1xLx1xK[0, :, 0].T)
     for distance in range(-5, 6):
@@ -48,7 +48,7 @@ def test_rotation_is_the_complex_product_of_the_paper():
     turned_LxK = (x_LxK[:, :3] + 1j * x_LxK[:, 3:]) * np.exp(1j * angles_LxK)
     expected_LxK = np.concatenate([turned_LxK.real, turned_LxK.imag], axis=-1)
     np.testing.assert_allclose(
-        rotate(jnp.asarray(x_LxK)[None, :, None], jnp.arange(7), 6, 10_000.0)[0, :, 0], expected_LxK, atol=1e-5
+        rotate(jnp.asarray(x_LxK)[None, :, None], jnp.arange(7)[None], 6, 10_000.0)[0, :, 0], expected_LxK, atol=1e-5
     )
 
 
@@ -94,9 +94,9 @@ def test_capped_scores_are_those_of_the_formula():
 
 def test_a_part_of_a_head_is_turned_and_the_rest_left_alone():
     x = jax.random.normal(jax.random.key(0), (1, 6, 2, 8))
-    turned = rotate(x, jnp.arange(6), 4, 500.0)
+    turned = rotate(x, jnp.arange(6)[None], 4, 500.0)
     np.testing.assert_array_equal(turned[..., 4:], x[..., 4:])
-    np.testing.assert_allclose(turned[..., :4], rotate(x[..., :4], jnp.arange(6), 4, 500.0), atol=1e-6)
+    np.testing.assert_allclose(turned[..., :4], rotate(x[..., :4], jnp.arange(6)[None], 4, 500.0), atol=1e-6)
     assert not np.allclose(turned[:, 1:, :, :4], x[:, 1:, :, :4])
 
 

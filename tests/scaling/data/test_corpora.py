@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from sample_text import prose
 
+from scaling.data.configuration import CorpusConfig
 from scaling.data.corpora import Corpus, open_corpus
 from scaling.data.files import stdlib_files
 from scaling.errors import ScalingError
 
 
-def opened(folder: Path, cache: str = "cache", text_field: str = "text") -> Corpus:
-    return open_corpus(f"files:{folder}", text_field, folder.parent / cache)
+def opened(folder: Path, **fields: str) -> Corpus:
+    return open_corpus(CorpusConfig(corpus=f"files:{folder}", **fields), folder.parent / "cache")
 
 
 def all_texts(corpus: Corpus) -> list[str]:
@@ -40,7 +41,7 @@ def test_the_hash_is_of_the_content_not_of_its_place(folder: Path, tmp_path: Pat
     assert all_texts(opened(moved)) == all_texts(first)
     lines = "".join(json.dumps({"id": number, "text": prose(number)}) + "\n" for number in range(60))
     (tmp_path / "all.jsonl").write_text(lines)
-    assert open_corpus(f"files:{tmp_path}/*.jsonl", "text", tmp_path / "third").hash == first.hash
+    assert open_corpus(CorpusConfig(corpus=f"files:{tmp_path}/*.jsonl"), tmp_path / "third").hash == first.hash
 
 
 def test_a_change_is_noticed_and_a_touch_changes_nothing(folder: Path) -> None:
@@ -86,7 +87,7 @@ def test_hidden_files_and_a_home_directory(folder: Path, monkeypatch: pytest.Mon
     (folder / ".git").mkdir()
     (folder / ".git" / "object").write_bytes(b"\0")
     monkeypatch.setenv("HOME", str(folder.parent))
-    assert open_corpus("files:~/text", "text", folder.parent / "cache").hash == opened(folder).hash
+    assert open_corpus(CorpusConfig(corpus="files:~/text"), folder.parent / "cache").hash == opened(folder).hash
 
 
 def test_stdlib_leaves_out_tests_and_packages() -> None:
@@ -100,7 +101,7 @@ def test_stdlib_leaves_out_tests_and_packages() -> None:
 
 def refused(corpus: str, message: str, tmp_path: Path, text_field: str = "text") -> None:
     with pytest.raises(ScalingError, match=message) as caught:
-        open_corpus(corpus, text_field, tmp_path / "cache")
+        open_corpus(CorpusConfig(corpus=corpus, text_field=text_field), tmp_path / "cache")
     assert "\n" not in str(caught.value)
     assert not [path for path in tmp_path.glob("cache/corpora/*") if path]  # nothing half made stays
 
@@ -135,5 +136,33 @@ def test_what_is_refused_in_jsonl(tmp_path: Path) -> None:
 def test_another_text_field(tmp_path: Path) -> None:
     lines = "".join(json.dumps({"text": "no", "body": prose(number)}) + "\n" for number in range(10))
     (tmp_path / "a.jsonl").write_text(lines)
-    corpus = open_corpus(f"files:{tmp_path}/a.jsonl", "body", tmp_path / "cache")
+    corpus = open_corpus(CorpusConfig(corpus=f"files:{tmp_path}/a.jsonl", text_field="body"), tmp_path / "cache")
     assert sorted(all_texts(corpus)) == sorted(prose(number) for number in range(10))
+
+
+def edited(text: str, line: int = 3) -> str:
+    """The document with one other line: its grams resemble the first one's by more than 0.8."""
+    lines = text.splitlines()
+    lines[line] = "this line is another"
+    return "\n".join(lines)
+
+
+def test_near_duplicates_within_training_are_counted_and_dropped_if_asked(folder: Path) -> None:
+    plain = opened(folder)
+    texts = {prose(number) for number in range(60)}
+    for number, text in enumerate(sorted(plain.texts("train"))[:4]):
+        (folder / f"near{number}.txt").write_text(edited(text))
+        texts.add(edited(text))
+    kept, dropped = opened(folder), opened(folder, near_duplicates="drop")
+    assert sorted(all_texts(kept)) == sorted(texts)
+    assert kept.counts.near_duplicates == dropped.counts.near_duplicates >= 3  # all but those of a pair that was held out
+    assert len(all_texts(dropped)) == 64 - dropped.counts.near_duplicates
+    assert kept.hash != dropped.hash
+    left = set(dropped.texts("train"))
+    assert not [text for text in left if edited(text) != text and edited(text) in left]
+    assert list(kept.texts("validation")) == list(dropped.texts("validation"))
+
+
+def test_splits_are_for_datasets_that_have_some(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ScalingError, match=r"train_split and data.validation_split are for tfds: and hf:"):
+        opened(folder, train_split="train[:10%]")

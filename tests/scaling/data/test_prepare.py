@@ -1,7 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -9,9 +5,10 @@ import numpy as np
 import pytest
 from sample_text import prose
 
-from scaling.config import DataConfig, TokenizerConfig
 from scaling.data.batches import Batches
-from scaling.data.prepare import Dataset, prepare
+from scaling.data.configuration import DataConfig, TokenizerConfig
+from scaling.data.dataset import Dataset
+from scaling.data.prepare import prepare
 from scaling.errors import ScalingError
 
 BPE = TokenizerConfig(kind="bpe", vocabulary=300)
@@ -71,59 +68,10 @@ def test_refusals(data: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ScalingError, match=r"cannot prepare .*Not a directory"):
         prepare(data, tmp_path / "file")
-    store = next((tmp_path / "data").glob("tokens/*/*/train.bin"))
+    store = next((tmp_path / "data").glob("tokens/*/*/train-00000.bin"))
     store.write_bytes(store.read_bytes()[:-1])
     with pytest.raises(ScalingError, match=r"damaged.*delete .*bytes-256 and run again"):
         prepare(data, tmp_path / "data")
-
-
-CHILD = """
-import os, signal, sys
-from scaling.config import DataConfig
-from scaling.data.prepare import prepare
-corpus, directory, *instant = sys.argv[1:]
-if instant:
-    here = lambda event, arguments: event == instant[0] and instant[1] in str(arguments[0])
-    sys.addaudithook(lambda *event: os.kill(os.getpid(), signal.SIGKILL) if here(*event) else None)
-dataset = prepare(DataConfig(corpus=corpus, sequence_length=32, validation_tokens=256), directory)
-print(dataset.corpus.hash, [name for name in ("tensorflow", "jax") if name in sys.modules])
-"""
-
-
-def child(data: DataConfig, directory: Path, *instant: str) -> "subprocess.Popen[str]":
-    """A process that prepares, and kills itself when the named audit event happens to a path with the given part."""
-    arguments = [sys.executable, "-c", CHILD, data.corpus, str(directory), *instant]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
-
-
-def test_two_processes_at_once(data: DataConfig, tmp_path: Path) -> None:
-    processes = [child(data, tmp_path / "data") for _ in range(2)]
-    printed = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    here = prepare(data, tmp_path / "data")
-    assert printed == [f"{here.corpus.hash} []\n"] * 2
-    assert same(here, prepare(data, tmp_path / "other"))
-    assert not list((tmp_path / "data").rglob(".*"))
-
-
-@pytest.mark.parametrize(
-    "instant",
-    [
-        ("os.mkdir", "local_text"),
-        ("open", "features.json"),
-        ("open", "corpus.json"),
-        ("os.rename", "data/corpora"),
-        ("open", "train.bin"),
-        ("open", "validation.json"),
-        ("os.rename", "data/tokens"),
-    ],
-    ids="-".join,
-)
-def test_killed_while_preparing(data: DataConfig, tmp_path: Path, instant: tuple[str, str]) -> None:
-    process = child(data, tmp_path / "data", *instant)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert same(prepare(data, tmp_path / "data"), prepare(data, tmp_path / "other"))
 
 
 def test_the_standard_library_end_to_end(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 from sample_text import prose
 
-from scaling.data.splits import near_duplicate_groups, sketch, validation_mask
+from scaling.data.similarity import sketch
+from scaling.data.splits import near_duplicate_groups, validation_mask
 
 
 def groups(texts: list[str]) -> np.ndarray:

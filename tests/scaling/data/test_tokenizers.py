@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_text import prose
 
-from scaling.config import TokenizerConfig
+from scaling.data.configuration import TokenizerConfig
 from scaling.data.tokenizers import BpeTokenizer, ByteTokenizer, Tokenizer, load_tokenizer, make_tokenizer
 from scaling.errors import ScalingError
 

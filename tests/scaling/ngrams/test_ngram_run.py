@@ -14,9 +14,12 @@ from scaling.errors import Exit, ScalingError
 from scaling.families import build_run, open_sampler, trainer
 from scaling.models.sampling import Rule
 from scaling.ngrams.config import NgramRun
+from scaling.preflight.programs import distinct
 from scaling.record import RunDirectory
 from scaling.specification import specify
-from scaling.sweeps.plan import make_plan, read_sweep
+from scaling.sweeps.grid import read_sweep
+from scaling.sweeps.plan import make_plan
+from scaling.sweeps.stored import create_runs, read_plan, write_plan
 
 FIELDS = {
     "model": {"family": "ngram", "order": 2},
@@ -119,7 +122,11 @@ def test_networks_and_counts_are_cells_of_one_plan(cache: Path, tmp_path: Path) 
     assert network.specification.facts["parameters"] > 0
     assert counts.specification.facts["baseline"] == "3-gram"
     assert network.specification.facts["tokens"] == counts.specification.facts["tokens"] == 64_000
-    plan.write(tmp_path / "runs")
+    write_plan(tmp_path / "runs", plan.record())
+    stored = read_plan(tmp_path / "runs")
+    create_runs(tmp_path / "runs", stored)
+    assert [(cell["memory"] > 0, cell["trunk"]) for cell in stored["cells"]] == [(True, None), (False, None)]
+    assert [program.run for program in distinct(plan.cells)] == [network.specification.run_id]
     assert "optimizer" not in counts.specification.identity
     with pytest.raises(ScalingError, match="a budget is for networks"):
         make_plan(read_sweep(tmp_path / "both.yaml", ["axes.budget=[1e9]"]))

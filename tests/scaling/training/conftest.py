@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from trainer import BATCH, LENGTH, STEPS, Trainer
 
-from scaling.data.batches import validation_windows
 from scaling.data.prepare import Dataset
 from scaling.data.store import open_store, write_store
 from scaling.data.tokenizers import ByteTokenizer
+from scaling.data.validation import validation_windows
 
 
 def _corpus(seed: int, characters: int) -> list[str]:

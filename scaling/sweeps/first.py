@@ -1,0 +1,118 @@
+"""A first sweep for a machine and a time: five sizes by four token counts, and a larger run to forecast.        (no jax)"""
+
+from dataclasses import dataclass
+
+from scaling.quantities import format_quantity
+
+SIZES, TOKENS = 5, 4
+SPREAD = 3.0  # the widest model over the narrowest: about 27 in parameters
+TOKENS_PER_PARAMETER = 10.0  # of the largest run; the others lie between a twentieth and ten times the ratio of 20
+HOLDOUT = (1.3, 2.0)  # factors of the width and the tokens of the largest run
+ASPECT = 24  # width per layer
+NARROWEST = 32
+FEWEST_TOKENS = 2**15  # of the shortest runs: 64 batches of 512; a sweep that has less to spend takes longer than asked
+BYTES_PER_PARAMETER = 48  # weights, gradients and Adam's moments in float32, and as much again for activations and copies
+VOCABULARY = 256
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model of the sweep."""
+
+    width: int
+
+    @property
+    def layers(self) -> int:
+        """At `ASPECT` to the width, two at least."""
+        return max(2, round(self.width / ASPECT))
+
+    @property
+    def heads(self) -> int:
+        """32 wide in small models, 64 in others, or as much wider as divides the width."""
+        most = max(1, self.width // (32 if self.width < 256 else 64))
+        return next(heads for heads in range(most, 0, -1) if self.width % (2 * heads) == 0)
+
+    @property
+    def parameters(self) -> float:
+        """About: those that do the arithmetic, with the head's matrix."""
+        return 12 * self.layers * self.width**2 + VOCABULARY * self.width
+
+    def yaml(self) -> str:
+        """As a sweep file has it."""
+        return f"{{width: {self.width}, layers: {self.layers}, heads: {self.heads}}}"
+
+
+@dataclass(frozen=True)
+class First:
+    """The sweep: shapes, rising; tokens, rising; the run kept out; FLOPs of all of it."""
+
+    shapes: list[Shape]
+    tokens: list[int]
+    holdout: Shape
+    holdout_tokens: int
+    flops: float
+
+
+def first_sweep(flops: float, memory: float) -> First:
+    """The sweep that spends about so many FLOPs, or the least that is worth it, with no model that needs more than "
+    "`memory` bytes."""
+    share = sum(SPREAD ** (-3 * step / (SIZES - 1)) for step in range(SIZES)) * sum(2.0**-step for step in range(TOKENS))
+    largest = flops / (share + HOLDOUT[0] ** 3 * HOLDOUT[1])
+    parameters = (largest / 6 / TOKENS_PER_PARAMETER) ** 0.5
+    if memory:
+        parameters = min(parameters, memory / BYTES_PER_PARAMETER / HOLDOUT[0] ** 3)
+    widest = max(SPREAD * NARROWEST, (ASPECT * parameters / 12) ** (1 / 3))
+    shapes = [Shape(_rounded(widest * SPREAD ** (step / (SIZES - 1) - 1))) for step in range(SIZES)]
+    held_out = Shape(_rounded(widest * HOLDOUT[0]))
+    halves = [2.0 ** (step - TOKENS + 1) for step in range(TOKENS)]
+    per_token = 6 * (sum(each.parameters for each in shapes) * sum(halves) + held_out.parameters * HOLDOUT[1])
+    most = max(flops / per_token, FEWEST_TOKENS / halves[0])
+    return First(shapes, [_count(most * half) for half in halves], held_out, _count(most * HOLDOUT[1]), most * per_token)
+
+
+def sweep_file(first: First, name: str, corpus: str, comment: list[str]) -> str:
+    """The YAML of the sweep, with comments that say what each part is for.
+
+    Args:
+        first: the sweep.
+        name: of its directory in runs/.
+        corpus: as `data.corpus` takes it.
+        comment: lines above it.
+    """
+    runs = len(first.shapes) * len(first.tokens)
+    apart = first.shapes[-1].parameters / first.shapes[0].parameters
+    warmup = format_quantity(first.tokens[0] // 20)
+    lines = [f"# {line}" for line in comment]
+    lines += [
+        f"name: {name}                      # runs/{name} will hold the record",
+        "base:                             # what all runs share; every field is listed in docs/configuration.md",
+        f'  data: {{corpus: "{corpus}", sequence_length: 128}}   # or "files:~/texts/**/*.txt", tfds:wiki40b/en, dyck:pairs=16',
+        "  optimizer: {name: adamw}        # or muon, lion, adafactor",
+        f"  schedule: {{kind: cosine, warmup_tokens: {warmup}}}   # or wsd, linear, constant",
+        "  training: {batch_tokens: 512}   # replaced, as is the rate, by the rule below",
+        f"axes:                             # their product is the grid: {runs} runs",
+        f"  model:                          # sizes a factor of {apart:.0f} apart: what tells A and alpha from the rest",
+        *(f"    - {shape.yaml()}   # about {format_quantity(shape.parameters)} parameters" for shape in first.shapes),
+        f"  training.tokens: [{', '.join(map(format_quantity, first.tokens))}]   # and tokens a factor of 8: B and beta",
+        "rule:                             # batch and learning rate of each cell, by its size (docs/configuration.md, rule)",
+        "  name: step_law",
+        "  reference:                      # through a cell whose batch and rate are known to be good: only "
+        "exponents are the rule's",
+        "    model: {width: 32, layers: 2, heads: 1}",
+        "    training: {tokens: 150k, batch_tokens: 512}",
+        "    optimizer: {learning_rate: 3.5e-3}",
+        "holdouts:                         # forecast from the others before it is trained: does the law predict?",
+        f"  - model: {first.holdout.yaml()}",
+        f"    training.tokens: {format_quantity(first.holdout_tokens)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rounded(width: float) -> int:
+    """To what divides into heads, finely enough that five sizes stay five."""
+    unit = 8 if width < 64 else 16 if width < 128 else 32 if width < 512 else 64
+    return max(NARROWEST, round(width / unit) * unit)
+
+
+def _count(tokens: float) -> int:
+    return int(float(f"{tokens:.2g}"))

@@ -1,0 +1,1 @@
+"""Handing runs to engines that queue, gang and restart them: one interface, a file for each engine."""

@@ -1,0 +1,188 @@
+"""A small Kubernetes API server for JobSets and pods: what the launcher uses of a real one, and nothing that runs them.
+
+`test_kubernetes.py` holds its answers to those recorded from a real server.
+"""
+
+import json
+import re
+import threading
+import urllib.parse
+import uuid
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import yaml
+
+GROUP = "jobset.x-k8s.io"
+JOBSETS = f"/apis/{GROUP}/v1alpha2/namespaces/([^/]+)/jobsets"
+NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+BAD_NAME = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
+    f"with an alphanumeric character (e.g. 'example.com', regex used for validation is '{NAME}')"
+)
+TOKEN = "a-test"
+
+
+class FakeKubernetes:
+    """`jobsets` and `pods` by name, for a test to look at and to change, as a controller would."""
+
+    def __init__(self):
+        self.jobsets, self.pods, self.logs = {}, {}, {}
+        self.installed, self.linger = True, 0
+        self.requests: list[tuple[str, str]] = []
+        self._version = 100
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                fake.answer(self, "GET")
+
+            def do_POST(self):
+                fake.answer(self, "POST")
+
+            def do_DELETE(self):
+                fake.answer(self, "DELETE")
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def kubeconfig(self, path, token=TOKEN):
+        """Write a kubeconfig for it."""
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "fake",
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "tester"}}],
+            "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
+            "users": [{"name": "tester", "user": {"token": token}}],
+        }
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def condition(self, name, kind, reason="", message=""):
+        """Set a condition of a JobSet, as its controller would."""
+        condition = {"type": kind, "status": "True", "reason": reason, "message": message}
+        self.jobsets[name].setdefault("status", {}).setdefault("conditions", []).append(condition)
+
+    def pod(self, jobset, index=0, code=None, log="", minutes=0):
+        """Add a pod of a JobSet, ended with an exit code or running."""
+        name = f"{jobset}-slice-0-{index}-{uuid.uuid4().hex[:5]}"
+        when = (datetime(2026, 11, 22, tzinfo=UTC) + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+        state = {"running": {}} if code is None else {"terminated": {"exitCode": code, "finishedAt": when}}
+        status = {"name": "worker", "image": "i", "imageID": "i", "ready": code is None, "restartCount": 0, "state": state}
+        labels = {"jobset.sigs.k8s.io/jobset-name": jobset, "batch.kubernetes.io/job-completion-index": str(index)}
+        self.pods[name] = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": labels, "creationTimestamp": when},
+            "spec": {"containers": [{"name": "worker"}]},
+            "status": {"containerStatuses": [status]},
+        }
+        self.logs[name] = log
+
+    def answer(self, request, method):
+        length = int(request.headers.get("Content-Length") or 0)
+        body = json.loads(request.rfile.read(length) or b"{}") if length else {}
+        url = urllib.parse.urlsplit(request.path)
+        self.requests.append((method, request.path))
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            code, content = _failure(401, "Unauthorized", "Unauthorized")
+        else:
+            code, content = self.route(method, url.path, dict(urllib.parse.parse_qsl(url.query)), body)
+        text = content if isinstance(content, str) else json.dumps(content)
+        request.send_response(code)
+        request.send_header("Content-Type", "text/plain" if isinstance(content, str) else "application/json")
+        request.send_header("Content-Length", str(len(text.encode())))
+        request.end_headers()
+        request.wfile.write(text.encode())
+
+    def route(self, method, path, query, body):
+        if self.installed and (found := re.fullmatch(f"{JOBSETS}(?:/([^/]+))?", path)):
+            namespace, name = found.groups()
+            if method == "POST":
+                return self.create(namespace, body)
+            if name is None:
+                return self.list_jobsets(query)
+            if name not in self.jobsets:
+                return _missing(name)
+            return (200, self.jobsets[name]) if method == "GET" else self.delete(name)
+        if found := re.fullmatch(r"/api/v1/namespaces/[^/]+/pods(?:/([^/]+)/log)?", path):
+            if found[1]:
+                return 200, self.logs[found[1]]
+            items = [pod for pod in self.pods.values() if _selected(pod, query)]
+            return 200, {"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": items}
+        return 404, "404 page not found\n"
+
+    def create(self, namespace, body):
+        name = body["metadata"]["name"]
+        if not re.fullmatch(NAME, name):
+            return _invalid(name, "metadata.name", f'Invalid value: "{name}": {BAD_NAME}')
+        for job in body["spec"]["replicatedJobs"]:
+            if not isinstance(job["template"]["spec"].get("parallelism", 1), int):
+                field = "spec.replicatedJobs.template.spec.parallelism"
+                return _invalid(name, field, f'Invalid value: "string": {field} in body must be of type integer: "string"')
+        if name in self.jobsets:
+            details = {"name": name, "group": GROUP, "kind": "jobsets"}
+            return _failure(409, "AlreadyExists", f'jobsets.{GROUP} "{name}" already exists', details)
+        self._version += 1
+        made = {
+            "creationTimestamp": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "generation": 1,
+            "namespace": namespace,
+            "resourceVersion": str(self._version),
+            "uid": str(uuid.uuid4()),
+        }
+        self.jobsets[name] = {**body, "metadata": {**body["metadata"], **made}}
+        return 201, self.jobsets[name]
+
+    def list_jobsets(self, query):
+        items = sorted(
+            (each for each in self.jobsets.values() if _selected(each, query)), key=lambda each: each["metadata"]["name"]
+        )
+        start, limit = int(query.get("continue", 0)), int(query.get("limit", 500))
+        more = str(start + limit) if start + limit < len(items) else ""
+        metadata = {"continue": more, "resourceVersion": str(self._version)}
+        kind = {"apiVersion": f"{GROUP}/v1alpha2", "kind": "JobSetList"}
+        return 200, {**kind, "metadata": metadata, "items": items[start : start + limit]}
+
+    def delete(self, name):
+        uid = self.jobsets[name]["metadata"]["uid"]
+        if self.linger:  # pods that take their time: the object stays, marked, and a new one of its name is refused
+            self.jobsets[name]["metadata"]["deletionTimestamp"] = "2026-11-22T00:00:00Z"
+            threading.Timer(self.linger, self.jobsets.pop, (name,)).start()
+        else:
+            del self.jobsets[name]
+        details = {"name": name, "group": GROUP, "kind": "jobsets", "uid": uid}
+        return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+def _selected(item, query):
+    wanted = (each.split("=") for each in query.get("labelSelector", "").split(",") if each)
+    return all(item["metadata"].get("labels", {}).get(key) == value for key, value in wanted)
+
+
+def _missing(name):
+    details = {"name": name, "group": GROUP, "kind": "jobsets"}
+    return _failure(404, "NotFound", f'jobsets.{GROUP} "{name}" not found', details)
+
+
+def _invalid(name, field, message):
+    cause = {"reason": "FieldValueInvalid", "message": message, "field": field}
+    details = {"name": name, "group": GROUP, "kind": "JobSet", "causes": [cause]}
+    return _failure(422, "Invalid", f'JobSet.{GROUP} "{name}" is invalid: {field}: {message}', details)
+
+
+def _failure(code, reason, message, details=None):
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason}
+    return code, {**status, **({"details": details} if details else {}), "code": code}
