@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from scaling.cli import app
 from scaling.errors import ScalingError
+from scaling.sweeps.stored import write_plan
 from scaling.watch.trackers import follow
 
 pytestmark = pytest.mark.filterwarnings("default")  # the trackers' own
@@ -27,7 +28,7 @@ def sweep(tmp_path: Path) -> Path:
         cells.append(
             {"run_id": run.name, "role": "fit", "labels": {"seed": number}, "parameters": 1000, "tokens": 4000, "flops": 6e6}
         )
-    (home / "plan.json").write_text(json.dumps({"sweep": "tracked", "cells": cells}))
+    write_plan(home, {"sweep": "tracked", "cells": cells})
     return home
 
 

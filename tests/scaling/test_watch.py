@@ -12,6 +12,7 @@ from rich.console import Console
 from scaling.cli.watch import site
 from scaling.errors import ScalingError
 from scaling.lease import claim
+from scaling.sweeps.stored import write_plan
 from scaling.watch import terminal
 from scaling.watch.progress import read_progress
 from scaling.watch.server import is_loopback, make_server, record_file
@@ -50,12 +51,12 @@ def sweep(tmp_path: Path) -> Path:
     cells = []
     for number, (parameters, tokens) in enumerate((n, d) for n in SIZES for d in TOKENS):
         labels = {"model": f"{parameters / 1e6:g}M"}
-        cell = {"run_id": f"{number:012x}", "role": "fit", "labels": labels, "parameters": parameters, "tokens": tokens}
-        cells.append({**cell, "flops": 6.0 * parameters * tokens})
+        cell = {"run_id": f"{number:012x}", "role": "fit", "labels": labels, "trunk": None, "branch": None}
+        cells.append({**cell, "parameters": parameters, "tokens": tokens, "flops": 6.0 * parameters * tokens})
         if number < 14:
             write_run(home / cells[-1]["run_id"], cells[-1], "done", number, noise=0.003 * random.standard_normal())
     write_run(home / f"{14:012x}", cells[14], "running", 14, share=0.5)
-    (home / "plan.json").write_text(json.dumps({"sweep": home.name, "cells": cells}))
+    write_plan(home, {"sweep": home.name, "cells": cells})
     return home
 
 
