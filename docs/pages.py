@@ -11,22 +11,25 @@ from typing import Any
 from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[1]
-MACHINES = ("scale.md", "hardware.md", "slurm.md", "kubernetes.md", "tpu-vm.md")
 
 
 def on_config(config: Any) -> Any:
-    """Put the pages about other machines that are there into the navigation."""
-    present = [name for name in MACHINES if (ROOT / "docs" / name).exists()]
+    """Put the pages that the navigation does not name under "More", so that none is lost."""
+    named = set(_pages(config["nav"]))
+    others = sorted(page.name for page in (ROOT / "docs").glob("*.md") if page.name not in named)
     config["nav"] = [
-        {title: present} if title == "More machines" else {title: pages}
-        for title, pages in map(_section, config["nav"])
-        if pages or present
+        {"More": others} if entry == {"More": []} else entry for entry in config["nav"] if others or entry != {"More": []}
     ]
     return config
 
 
-def _section(entry: Any) -> tuple[str, Any]:
-    return next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
+def _pages(entry: Any) -> Iterator[str]:
+    """The files within an entry of the navigation."""
+    if isinstance(entry, str):
+        yield entry
+    else:
+        for each in entry.values() if isinstance(entry, dict) else entry:
+            yield from _pages(each)
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -64,7 +67,7 @@ def configuration() -> str:
         "An unknown field is an error that names the nearest one.",
         "",
     ]
-    for name, section in [("sweep", SweepConfig), *_sections(RunConfig, "")]:
+    for name, section in [("sweep", SweepConfig), *_sections(SweepConfig, ""), ("run", RunConfig), *_sections(RunConfig, "")]:
         lines += [f"## {name}", "", " ".join((inspect.getdoc(section) or "").split("\n\n")[0].split()), ""]
         lines += ["| field | accepts | default | meaning |", "|---|---|---|---|"]
         said = field_docs(section)
@@ -167,7 +170,7 @@ def verbs() -> str:
     from scaling.cli import app
 
     lines = ["# Verbs", "", "Each takes `--help`. `scaling --install-completion` teaches your shell to complete them.", ""]
-    for name, command in sorted(typer.main.get_command(app).commands.items()):
+    for name, command in sorted(_commands(typer.main.get_command(app))):
         arguments = [each for each in command.params if each.param_type_name == "argument"]
         options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
         usage = " ".join(["scaling", name, *(_metavar(each) for each in arguments)])
@@ -195,6 +198,15 @@ def verbs() -> str:
             )
         lines.append("")
     return "\n".join(lines)
+
+
+def _commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command below a group by its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
 
 
 def _metavar(argument: Any) -> str:

@@ -1,6 +1,7 @@
 """Every command and code block of the documentation, run; and the site, built with warnings as errors."""
 
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -17,10 +18,12 @@ from typer.testing import CliRunner
 from scaling.cli import app
 from scaling.config import RunConfig, build
 from scaling.sweeps.plan import SweepConfig
+from scaling.sweeps.stored import write_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
 CHECKED_ELSEWHERE = {"README.md": "test_readme.py"}
+ELSEWHERE = {"docs/hardware.md": "needs compilers for hardware that is not here; the tests of preflight run it where they are"}
 TRAIN = ("sweep", "train", "work")
 TINY = {
     "name": "quickstart",
@@ -61,7 +64,8 @@ def made(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("docs")
     truth = made_up.Truth()
     for name in ("quickstart", "lr"):
-        made_up.fabricate_sweep(home / "runs" / name, truth)
+        sweep = made_up.fabricate_sweep(home / "runs" / name, truth)
+        write_plan(sweep, json.loads((sweep / "plan.json").read_text()))
     n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e7, 1e10, 6), np.geomspace(1e9, 1e11, 4)))
     noise = np.exp(0.002 * np.random.default_rng(0).standard_normal(n.size))
     loss = (1.7 + 400 / n**0.34 + 410 / d**0.28) * noise
@@ -126,6 +130,7 @@ def commands(page: str) -> list[str]:
     return [line.split("  #")[0].strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash")])
 def test_commands_that_read_run(page: str, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made)
@@ -174,7 +179,7 @@ def test_no_block_escapes() -> None:
         languages = re.findall(r"^```([\w-]*)$", (ROOT / page).read_text(encoding="utf-8"), flags=re.M)[::2]
         assert set(languages) <= {"python", "bash", "yaml", "text", ""}, page
         bare = re.findall(r"^```\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), flags=re.S | re.M)
-        assert not any(re.match(r"scaling \w+ ", block) for block in bare), page
+        assert page in ELSEWHERE or not any(re.match(r"scaling \w+ ", block) for block in bare), page
 
 
 def test_the_configuration_page_has_every_field_with_its_words() -> None:

@@ -43,8 +43,15 @@ def test_the_sweep_file_is_one():
     assert len(sweep.axes["model"]) * len(sweep.axes["training.tokens"]) == 6
 
 
-def test_rates_that_go_with_the_size_are_a_part_of_a_sweep_file():
+def test_the_corpus_and_its_budget_are_a_part_of_a_run():
     sweep, part = (yaml.safe_load(_block("yaml", number)) for number in (0, 1))
+    base = {**sweep["base"], "model": sweep["axes"]["model"][0]}
+    run = build(RunConfig, {**base, "data": part["data"], "training": {**base["training"], **part["training"]}})
+    assert (run.training.unique_tokens, run.data.documents) == (1_000_000, "separate")
+
+
+def test_rates_that_go_with_the_size_are_a_part_of_a_sweep_file():
+    sweep, part = (yaml.safe_load(_block("yaml", number)) for number in (0, 2))
     build(SweepConfig, {**sweep, "rule": part["rule"]})
     base = {**sweep["base"], "schedule": part["base"]["schedule"], "optimizer": part["base"]["optimizer"]}
     run = build(RunConfig, {**base, "model": {**sweep["axes"]["model"][0], **part["base"]["model"]}})
@@ -55,7 +62,7 @@ def test_every_verb_is_in_the_readme_and_the_other_way_round():
     shown = subprocess.run([sys.executable, "-m", "scaling", "--help"], capture_output=True, text=True, check=True).stdout
     verbs = set(re.findall(r"^  ([a-z-]+)  ", shown.partition("Commands:")[2], flags=re.M))
     assert len(verbs) >= 7
-    assert verbs - {"work"} == set(re.findall(r"`scaling ([a-z-]+) \[?[A-Z]", README)) | LONELY
+    assert verbs - {"work"} == set(re.findall(r"`scaling ([a-z-]+)(?: prepare)? \[?[A-Z]", README)) | LONELY
     assert all(f"`scaling {verb}`" in README for verb in LONELY)
 
 

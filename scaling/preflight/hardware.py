@@ -164,7 +164,7 @@ def _tpus(name: str, kind: str, slices: int, size: int | str, device: Device) ->
         arguments["num_slices"] = slices
     parts = generation.devices_per_chip
     amounts = device.model_dump(exclude={"priced", "utilization"})
-    part = {field: value / parts for field, value in amounts.items() if value is not None}
+    part = {field: type(value)(value / parts) for field, value in amounts.items() if value is not None}
     return Target(
         name=name,
         kind=kind,

@@ -64,10 +64,10 @@ def record_divergence(sweep: Path, cell: dict[str, Any]) -> None:
 
 
 def awaited(sweep: Path, cell: dict[str, Any]) -> Path | None:
-    """The directory of the run that is to leave the state which that of a cell begins with; None where none is waited for.
+    """The directory of the run that is to leave the state which that of a cell begins with.
 
-    That state is there, the run has one of its own, the other one is done and what it left is gone (the trunk is trained
-    again), or the sweep is in a bucket, where each run is trained from its beginning.
+    None where that state is there, the run has one of its own, the other one is done and what it left is gone (the trunk is
+    trained again), or the sweep is in a bucket, where each run is trained from its beginning.
     """
     after, branch = cell["trunk"], cell["branch"]
     if after is None or is_bucket(sweep) or is_shared(Trunk(branch["id"], branch["start"]), sweep):

@@ -11,6 +11,11 @@ HOLDOUT = (1.3, 2.0)  # factors of the width and the tokens of the largest run
 ASPECT = 24  # width per layer
 NARROWEST = 32
 FEWEST_TOKENS = 2**15  # of the shortest runs: 64 batches of 512; a sweep that has less to spend takes longer than asked
+RULED = 1e17  # FLOPs of the largest run from which Step Law was measured; below, the rates of configs/quickstart.yaml
+RATE, RATE_POWER = (
+    3.5e-3,
+    0.66,
+)  # best at width 32, and how it falls to the best at width 96 (docs/lab-log.md), in batches of 512
 BYTES_PER_PARAMETER = 48  # weights, gradients and Adam's moments in float32, and as much again for activations and copies
 VOCABULARY = 256
 
@@ -82,30 +87,31 @@ def sweep_file(first: First, name: str, corpus: str, comment: list[str]) -> str:
     runs = len(first.shapes) * len(first.tokens)
     apart = first.shapes[-1].parameters / first.shapes[0].parameters
     warmup = format_quantity(first.tokens[0] // 20)
-    lines = [f"# {line}" for line in comment]
-    lines += [
+    large = 6 * first.shapes[-1].parameters * first.tokens[-1] > RULED
+    lines = [
+        *(f"# {line}" for line in comment),
         f"name: {name}                      # runs/{name} will hold the record",
         "base:                             # what all runs share; every field is listed in docs/configuration.md",
         f'  data: {{corpus: "{corpus}", sequence_length: 128}}   # or "files:~/texts/**/*.txt", tfds:wiki40b/en, dyck:pairs=16',
         "  optimizer: {name: adamw}        # or muon, lion, adafactor",
         f"  schedule: {{kind: cosine, warmup_tokens: {warmup}}}   # or wsd, linear, constant",
-        "  training: {batch_tokens: 512}   # replaced, as is the rate, by the rule below",
+        *([] if large else ["  training: {batch_tokens: 512}"]),
         f"axes:                             # their product is the grid: {runs} runs",
-        f"  model:                          # sizes a factor of {apart:.0f} apart: what tells A and alpha from the rest",
-        *(f"    - {shape.yaml()}   # about {format_quantity(shape.parameters)} parameters" for shape in first.shapes),
+        f"  rung:                           # sizes a factor of {apart:.0f} apart: what tells A and alpha from the rest",
+        *(f"    - {_rung(each, large)}   # {format_quantity(each.parameters)} parameters" for each in first.shapes),
         f"  training.tokens: [{', '.join(map(format_quantity, first.tokens))}]   # and tokens a factor of 8: B and beta",
-        "rule:                             # batch and learning rate of each cell, by its size (docs/configuration.md, rule)",
-        "  name: step_law",
-        "  reference:                      # through a cell whose batch and rate are known to be good: only "
-        "exponents are the rule's",
-        "    model: {width: 32, layers: 2, heads: 1}",
-        "    training: {tokens: 150k, batch_tokens: 512}",
-        "    optimizer: {learning_rate: 3.5e-3}",
+        *(["rule: {name: step_law}            # batch and learning rate of each cell, by its size"] if large else []),
         "holdouts:                         # forecast from the others before it is trained: does the law predict?",
-        f"  - model: {first.holdout.yaml()}",
+        f"  - rung: {_rung(first.holdout, large)}",
         f"    training.tokens: {format_quantity(first.holdout_tokens)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rung(shape: Shape, large: bool) -> str:
+    """A size with its learning rate, unless a rule chooses that."""
+    rate = "" if large else f", optimizer: {{learning_rate: {RATE * (NARROWEST / shape.width) ** RATE_POWER:.2g}}}"
+    return f"{{model: {shape.yaml()}{rate}}}"
 
 
 def _rounded(width: float) -> int:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from scaling.record import TERMINAL, read_json
+from scaling.record import read_json
 from scaling.sweeps.status import CellStatus, failures, flops_share, format_seconds, read_status, summary, warnings
 
 HOUR = 3600.0
@@ -30,7 +30,7 @@ class Progress:
     @property
     def ended(self) -> bool:
         """Whether no worker will change anything any more."""
-        return all(each.state in TERMINAL for each in self.cells)
+        return all(each.has_ended for each in self.cells)
 
     @property
     def share(self) -> float:
@@ -53,7 +53,7 @@ class Progress:
         rate = sum(
             (each.status.get("tokens_per_second") or 0.0) * each.cell["flops"] / each.cell["tokens"] for each in self.running
         )
-        left = sum(each.cell["flops"] * (1 - each.fraction) for each in self.cells if each.state not in TERMINAL)
+        left = sum(each.cell["flops"] * (1 - each.fraction) for each in self.cells if not each.has_ended)
         return left / rate if rate else None
 
     @cached_property
@@ -95,7 +95,7 @@ class Progress:
                     "train_loss": each.status.get("train_loss"),
                     "tokens_per_second": each.status.get("tokens_per_second"),
                     "left": None if each.seconds_left is None else format_seconds(each.seconds_left),
-                    "reason": each.status.get("reason") or ("its worker died" if each.state == "lost" else ""),
+                    "reason": each.reason,
                 }
                 for each in self.cells
             ],

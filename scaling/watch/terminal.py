@@ -8,8 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from scaling.record import TERMINAL
-from scaling.sweeps.status import failures, status_table, warnings
+from scaling.sweeps.status import failures, most_telling, status_table, warnings
 from scaling.watch.progress import Progress, read_progress
 
 
@@ -40,16 +39,12 @@ def watch(
 
 
 def render(progress: Progress, rows: int) -> RenderableType:
-    """Totals, then as many runs as there are rows for, those that run first, then what went wrong."""
-    order = {"running": 0, "saved": 1, "lost": 1, "failed": 1, "diverged": 1, "planned": 3}
-    cells = progress.cells
-    if len(cells) > rows:
-        chosen = sorted(cells, key=lambda each: order.get(each.state, 2))[: max(1, rows)]
-        cells = [each for each in cells if each in chosen]
+    """Totals, then as many runs as there are rows for, those that went wrong first, then the reasons."""
+    cells = most_telling(progress.cells, max(1, rows))
     left_out = len(progress.cells) - len(cells)
     parts: list[RenderableType] = [Text("\n".join(progress.lines()), style="bold"), status_table(cells)]
     if left_out:
-        ended = sum(each.state in TERMINAL for each in progress.cells if each not in cells)
+        ended = sum(each.has_ended for each in progress.cells if each not in cells)
         parts.append(Text(f"and {left_out} more, {ended} of them ended", style="dim"))
     parts += [Text(line, style="red") for line in failures(progress.sweep, progress.cells)]
     parts += [Text(line, style="yellow") for line in warnings(progress.cells)]

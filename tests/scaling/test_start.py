@@ -21,11 +21,11 @@ def exact_flops(sweep: SweepConfig) -> float:
     """Of all cells, as the trainer counts them."""
 
     def of(cell: dict) -> float:
-        model = build(ModelConfig, cell["model"])
+        model = build(ModelConfig, cell["rung"]["model"])
         return count_flops(model, 256, 128).model * _number(cell["training.tokens"])
 
     grid = [
-        {"model": model, "training.tokens": tokens} for model in sweep.axes["model"] for tokens in sweep.axes["training.tokens"]
+        {"rung": rung, "training.tokens": tokens} for rung in sweep.axes["rung"] for tokens in sweep.axes["training.tokens"]
     ]
     return sum(map(of, [*grid, *sweep.holdouts]))
 
@@ -41,12 +41,16 @@ def test_the_sweep_spends_what_it_was_given(flops: float) -> None:
     """As the trainer counts: embeddings and attention are beyond the 6ND of the design, by a part that small models have."""
     sweep = build(SweepConfig, yaml.safe_load(sweep_file(first_sweep(flops, 0), "first", "stdlib", ["a comment"])))
     assert exact_flops(sweep) == pytest.approx(flops, rel=0.4)
-    shapes = [(model["width"], model["layers"]) for model in sweep.axes["model"]]
+    shapes = [(rung["model"]["width"], rung["model"]["layers"]) for rung in sweep.axes["rung"]]
     assert len(set(shapes)) == 5
-    assert sweep.rule is not None
+    rates = ["optimizer" in rung for rung in sweep.axes["rung"]]
+    assert all(rates) if sweep.rule is None else not any(rates)
+    assert (sweep.rule is None) == (
+        flops < 1e18
+    )  # the largest of the runs has a tenth of it: Step Law was measured from 1e17 on
     (held_out,) = sweep.holdouts
     largest = max(sweep.axes["training.tokens"], key=_number)
-    assert held_out["model"]["width"] > shapes[-1][0]
+    assert held_out["rung"]["model"]["width"] > shapes[-1][0]
     assert _number(held_out["training.tokens"]) > _number(largest)
 
 

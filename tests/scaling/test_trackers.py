@@ -1,6 +1,7 @@
 """Curves in experiment trackers, in their offline modes: what arrives, once, and how a second watch goes on."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from scaling.cli import app
 from scaling.errors import ScalingError
+from scaling.sweeps.stored import write_plan
 from scaling.watch.trackers import follow
 
 pytestmark = pytest.mark.filterwarnings("default")  # the trackers' own
@@ -25,9 +27,18 @@ def sweep(tmp_path: Path) -> Path:
         (run / "run.json").write_text(json.dumps({"run_id": run.name, "identity": {"model": {"width": 32}}, "facts": facts}))
         write(run, last, "done" if last == 4 else "saved")
         cells.append(
-            {"run_id": run.name, "role": "fit", "labels": {"seed": number}, "parameters": 1000, "tokens": 4000, "flops": 6e6}
+            {
+                "run_id": run.name,
+                "role": "fit",
+                "labels": {"seed": number},
+                "trunk": None,
+                "branch": None,
+                "parameters": 1000,
+                "tokens": 4000,
+                "flops": 6e6,
+            }
         )
-    (home / "plan.json").write_text(json.dumps({"sweep": "tracked", "cells": cells}))
+    write_plan(home, {"sweep": "tracked", "cells": cells})
     return home
 
 
@@ -68,7 +79,10 @@ def test_wandb_writes_offline(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> N
     follow(sweep, "wandb")()
     files = list((sweep.parent / "wandb").glob("offline-run-*/run-*.wandb"))
     assert {file.stem.removeprefix("run-") for file in files} == {f"{0:012x}", f"{1:012x}"}
-    assert all(b"train_loss" in file.read_bytes() for file in files)
+    deadline = time.monotonic() + 30  # a process of wandb writes them
+    while not all(b"train_loss" in file.read_bytes() for file in files):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     assert len(files) == 2  # the second watch had nothing to send
 
 

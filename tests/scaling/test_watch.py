@@ -12,6 +12,8 @@ from rich.console import Console
 from scaling.cli.watch import site
 from scaling.errors import ScalingError
 from scaling.lease import claim
+from scaling.policy import Ending
+from scaling.sweeps.stored import write_plan
 from scaling.watch import terminal
 from scaling.watch.progress import read_progress
 from scaling.watch.server import is_loopback, make_server, record_file
@@ -45,17 +47,20 @@ def write_run(directory: Path, cell: dict, state: str, minute: int, share: float
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """Sixteen runs of a known law, all done but the last two: one planned, one lost by its worker."""
+    """Sixteen runs of a known law, all done but the last two: one planned, one failed half way."""
     home, random = tmp_path / "made-up", np.random.default_rng(0)
     cells = []
     for number, (parameters, tokens) in enumerate((n, d) for n in SIZES for d in TOKENS):
         labels = {"model": f"{parameters / 1e6:g}M"}
-        cell = {"run_id": f"{number:012x}", "role": "fit", "labels": labels, "parameters": parameters, "tokens": tokens}
-        cells.append({**cell, "flops": 6.0 * parameters * tokens})
+        cell = {"run_id": f"{number:012x}", "role": "fit", "labels": labels, "trunk": None, "branch": None}
+        cells.append({**cell, "parameters": parameters, "tokens": tokens, "flops": 6.0 * parameters * tokens})
         if number < 14:
             write_run(home / cells[-1]["run_id"], cells[-1], "done", number, noise=0.003 * random.standard_normal())
     write_run(home / f"{14:012x}", cells[14], "running", 14, share=0.5)
-    (home / "plan.json").write_text(json.dumps({"sweep": home.name, "cells": cells}))
+    lease = claim(home / f"{14:012x}")
+    assert lease is not None
+    lease.release(Ending.MISTAKEN, "no such corpus")
+    write_plan(home, {"sweep": home.name, "cells": cells})
     return home
 
 
@@ -97,7 +102,7 @@ def test_totals_count_flops_time_and_money(sweep: Path) -> None:
         assert not progress.ended
         assert "14 done" in next(iter(progress.lines()))
     finally:
-        lease.release()
+        lease.release(Ending.LOST)
 
 
 def test_the_terminal_shows_totals_runs_and_failures_in_eighty_columns(sweep: Path) -> None:
@@ -106,16 +111,16 @@ def test_the_terminal_shows_totals_runs_and_failures_in_eighty_columns(sweep: Pa
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     assert f"{3:012x}" in text
-    assert "its worker died" in text
+    assert "no such corpus" in text
     few = Console(width=80, record=True, height=12)
     few.print(terminal.render(read_progress(sweep), 4))
     shown = few.export_text()
-    assert shown.index("lost") < shown.index("and 12 more")
+    assert shown.index("failed") < shown.index("and 12 more")
 
 
 def test_documents_say_what_the_directory_holds(served: int, sweep: Path) -> None:
     said = json.loads(ask(served, "/progress.json")[1])
-    assert [run["state"] for run in said["runs"]] == ["done"] * 14 + ["lost", "planned"]
+    assert [run["state"] for run in said["runs"]] == ["done"] * 14 + ["failed", "planned"]
     curves = json.loads(ask(served, "/curves.json")[1])
     assert curves[f"{2:012x}"]["tokens"][-1] == TOKENS[2]
     write_run(sweep / f"{14:012x}", json.loads((sweep / "plan.json").read_text())["cells"][14], "done", 15)
@@ -203,7 +208,7 @@ def test_the_page_draws_updates_and_is_accessible(visit, served: int, sweep: Pat
     page.wait_for_selector("#figure-law .js-line", timeout=60_000)
     assert page.locator("#figure-curves .js-line").count() > 14
     assert "from 14 runs" in page.locator("#law").text_content()
-    assert "its worker died" in page.locator("#failures").text_content()
+    assert "no such corpus" in page.locator("#failures").text_content()
     opened.assert_fits()
     opened.assert_accessible()
     assert opened.controls() <= opened.tab_through()

@@ -4,12 +4,15 @@ import os
 import shlex
 import shutil
 import subprocess
+import time
 
 import pytest
 from cells import cell
 from fake_tpu_api import FakeTpuApi
 
 from scaling.errors import ScalingError
+from scaling.lease import claim
+from scaling.policy import Ending
 from scaling.record import RunDirectory
 from scaling.sweeps.launchers.launcher import open_launcher
 from scaling.sweeps.submission import Submission
@@ -91,15 +94,19 @@ def test_what_was_suspended_is_deleted_and_asked_for_again_and_what_idles_is_del
 
 
 @pytest.mark.slow
-def test_a_worker_that_died_on_machines_that_stay_is_said(api, tmp_path):
+def test_a_worker_that_died_on_machines_that_stay_is_asked_for_again(api, tmp_path):
     launcher = _open(tmp_path / "s")
     submission = Submission(launcher, launcher.sweep, [cell("aaaaaaaaaaaa")])
-    api.set_state("s-aaaaaaaaaaaa", "ACTIVE")
-    RunDirectory(launcher.sweep / "aaaaaaaaaaaa").update_status(state="running")  # and no lease
+    name, run = "s-aaaaaaaaaaaa", launcher.sweep / "aaaaaaaaaaaa"
+    api.set_state(name, "ACTIVE")
+    RunDirectory(run).update_status(state="running")
+    claim(run).release(Ending.LOST)
     submission.poll()
-    status = RunDirectory(launcher.sweep / "aaaaaaaaaaaa").status
-    assert (status["state"], status["reason"]) == ("failed", "its worker on s-aaaaaaaaaaaa died")
-    assert api.resources == {}
+    assert submission.reports["aaaaaaaaaaaa"].reason == f"its worker on {name} died"
+    assert api.deleted == [name]
+    time.sleep(1.1)  # the first pause of the policy
+    submission.poll()
+    assert api.resources[name]["state"]["state"] == "WAITING_FOR_RESOURCES"
 
 
 def test_a_dry_run_is_the_commands_with_their_startup_scripts(tmp_path):
