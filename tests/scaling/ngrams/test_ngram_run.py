@@ -14,6 +14,7 @@ from scaling.errors import Exit, ScalingError
 from scaling.families import build_run, open_sampler, trainer
 from scaling.models.sampling import Rule
 from scaling.ngrams.config import NgramRun
+from scaling.ngrams.train import count
 from scaling.preflight.programs import distinct
 from scaling.record import RunDirectory
 from scaling.specification import specify
@@ -98,6 +99,7 @@ def test_what_only_networks_have_is_not_part_of_a_count(cache: Path) -> None:
         ({"model": {"family": "ngram", "order": 9}}, "model.order"),
         ({"model": {"family": "ngram", "ordr": 2}}, "did you mean model.order"),
         ({"training": {"tokens": 31}}, "less than data.sequence_length 32"),
+        ({"data": {"documents": "separate"}}, "model.family ngram needs data.documents joined"),
     ):
         with pytest.raises(ScalingError, match=message):
             build_run({**configured(cache), **wrong})
@@ -130,6 +132,20 @@ def test_networks_and_counts_are_cells_of_one_plan(cache: Path, tmp_path: Path) 
     assert "optimizer" not in counts.specification.identity
     with pytest.raises(ScalingError, match="a budget is for networks"):
         make_plan(read_sweep(tmp_path / "both.yaml", ["axes.budget=[1e9]"]))
+
+
+def test_unique_tokens_are_counted_again(cache: Path) -> None:
+    """Sequences of the second epoch are those of the first: every count of n-grams doubles, and no new ones come."""
+    once = build_run(configured(cache, training={"tokens": 3200}))
+    twice = build_run(configured(cache, training={"tokens": 6400, "unique_tokens": 3200}))
+    assert isinstance(once, NgramRun)
+    assert isinstance(twice, NgramRun)
+    dataset = prepare(once.data, once.execution.data_directory)
+    rows = [dataset.batches(each).rows(0, 0, each.steps) for each in (once, twice)]
+    assert sorted(map(tuple, rows[1])) == sorted([*map(tuple, rows[0])] * 2)
+    assert count(once, dataset, once.steps).ngrams == count(twice, dataset, twice.steps).ngrams
+    facts = [specify(each, dataset).facts for each in (once, twice)]
+    assert [(each["unique_tokens"], each["epochs"]) for each in facts] == [(3200, 1.0), (3200, 2.0)]
 
 
 def test_text_is_sampled_from_the_counts(cache: Path, tmp_path: Path) -> None:

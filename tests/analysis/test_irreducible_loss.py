@@ -33,10 +33,11 @@ def test_the_irreducible_loss_is_held_against_the_entropy(sweep: Path, truth: La
     assert wrong.truth is not None
     assert not wrong.truth.inside
     assert wrong.truth.error_percent == pytest.approx(100 * (wrong.truth.fitted.value / 0.9 - 1))
-    page = html.unescape(report.write(sweep, wrong, {}).read_text())
-    assert str(wrong.truth) in page
-    assert "true entropy 0.9000 nats per token" in page
-    assert "outside the interval" in page
+    for form in report.FORMATS:
+        page = html.unescape(report.write(report.gather(wrong, "made-up", sweep), sweep / f"report.{form}").read_text())
+        assert str(wrong.truth) in page
+        assert "true entropy 0.9000 nats per token" in page
+        assert "outside the interval" in page
 
 
 def test_the_figures_mark_it(sweep: Path, truth: Law) -> None:

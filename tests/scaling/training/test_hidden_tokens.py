@@ -11,6 +11,7 @@ from flax import nnx
 from scaling.config import ModelConfig, RunConfig, build, override
 from scaling.counting import count_flops
 from scaling.data.prepare import prepare
+from scaling.errors import ScalingError
 from scaling.models.execution import ONE_DEVICE
 from scaling.models.kernels import attend_within, splash
 from scaling.models.transformer import Transformer
@@ -137,6 +138,11 @@ def test_what_is_hidden_depends_on_seed_and_step_alone(execution: str) -> None:
         return found
 
     np.testing.assert_allclose(losses(f"execution.{execution}"), losses(), rtol=2e-4)
+
+
+def test_documents_that_are_separate_have_no_hidden_tokens() -> None:
+    with pytest.raises(ScalingError, match=r"training\.objective masked needs data\.documents joined"):
+        build(RunConfig, override(FIELDS, ["data.documents=separate"]))
 
 
 def test_flops_of_hidden_tokens() -> None:
