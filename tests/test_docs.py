@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from scaling.cli import app
 from scaling.config import RunConfig, build
-from scaling.sweeps.plan import SweepConfig
+from scaling.sweeps.grid import SweepConfig
+from scaling.sweeps.launchers.launcher import open_launcher
 from scaling.sweeps.stored import write_plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,6 +172,8 @@ def test_sweep_files_are_valid(page: str, number: int) -> None:
         return
     sweep = build(SweepConfig, fields)
     assert sweep.axes or sweep.cells
+    for name in sweep.resources:
+        open_launcher(name, Path("runs") / sweep.name, sweep.resources)
 
 
 def test_no_block_escapes() -> None:

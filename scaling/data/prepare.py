@@ -1,7 +1,7 @@
 """The way in: a data configuration to token stores on disk, made once and found again.
 
     <directory>/corpora/<fingerprint of the source>/      which documents are kept, and the text of what is no dataset already
-    <directory>/tokens/<corpus hash>/<tokenizer>/          tokenizer.json and the stores of both splits (of a world too)
+    <directory>/stores/<corpus hash>/<tokenizer>/          tokenizer.json and the stores of both splits (of a world too)
     <directory>/buckets/                                   copies of datasets in buckets
 
 Every directory appears whole or not at all, and what was broken off goes on; any of them can be deleted and is made anew.
@@ -91,7 +91,7 @@ def _label(config: TokenizerConfig) -> str:
 
 def _encode(corpus: Corpus, label: str, make: Callable[[], Tokenizer], directory: Path, workforce: Workforce) -> Path:
     """Where the token stores of a text are, written where they are not there yet."""
-    home = directory / "tokens" / corpus.hash / label
+    home = directory / "stores" / corpus.hash / label
     if home.is_dir():
         return home
     with resumable_directory(home) as partial:

@@ -68,7 +68,7 @@ def test_refusals(data: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ScalingError, match=r"cannot prepare .*Not a directory"):
         prepare(data, tmp_path / "file")
-    store = next((tmp_path / "data").glob("tokens/*/*/train-00000.bin"))
+    store = next((tmp_path / "data").glob("stores/*/*/train-00000.bin"))
     store.write_bytes(store.read_bytes()[:-1])
     with pytest.raises(ScalingError, match=r"damaged.*delete .*bytes-256 and run again"):
         prepare(data, tmp_path / "data")
