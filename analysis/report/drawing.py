@@ -123,7 +123,7 @@ def runs(study: Study, records: Records) -> list[dict[str, Any]]:
                     name: row[name] for name in ("run", "role", "state", "excluded", "tokens", "flops", "loss", "bits_per_byte")
                 },
                 "counts": {name: row[name] for name in PARAMETERS},
-                "rung": short(row[study.convention.parameters]),
+                "rung": row["baseline"] or short(row[study.convention.parameters]),
                 "colour": to_hex(colour),
                 "labels": {str(name)[6:]: _label(row[name]) for name in labels},
                 "curve": {name: curve[name] for name in ("tokens", "flops", "loss")},
