@@ -69,7 +69,7 @@ def test_two_hundred_runs_stay_below_five_megabytes(tmp_path: Path) -> None:
     (tmp_path / "many" / "plan.json").write_text(json.dumps({"sweep": "many", "cells": cells}))
     read = curves.read(tmp_path / "many")
     fit = chinchilla.fit_parametric(curves.final_points(read), draws=50)
-    nothing = dict.fromkeys(("profiles", "rollouts", "forecast", "comparison"))
+    nothing = dict.fromkeys(("truth", "profiles", "rollouts", "forecast", "comparison"))
     points, convention = curves.final_points(read), Convention()
     found = Study(curves=read, points=points, convention=convention, fit=fit, frontiers={}, refused={}, **nothing)
     page = report.write(report.gather(found, "many", tmp_path / "many"), tmp_path / "report.html")
