@@ -8,15 +8,18 @@ from scaling.errors import Exit, ScalingError
 from scaling.lease import claim, lease_path
 from scaling.policy import Ending
 from scaling.record import RunDirectory, write_json
+from scaling.stores import is_bucket
 from scaling.sweeps.requests import cancel, give_up, report_death, retry
-from scaling.sweeps.status import SweepStatus, exit_code, most_telling, read_status
+from scaling.sweeps.status import exit_code, most_telling, read_status
+from scaling.sweeps.stored import write_plan
 
 
 def _plan(sweep, *runs, **trunks):
     cells = [{"run_id": run, "role": "fit", "labels": {"seed": run}, "tokens": 100, "flops": 1.0} for run in runs]
     for cell in cells:
         cell["trunk"] = trunks.get(cell["run_id"])
-    write_json(sweep / "plan.json", {"sweep": "made up", "cells": cells})
+        cell["branch"] = {"id": "shared", "step": 9, "start": 3}
+    write_plan(sweep, {"sweep": "made up", "cells": cells})
 
 
 def _attempt(run, ending, **status):
@@ -60,19 +63,11 @@ def test_a_dead_workers_run_is_queued_and_its_lease_says_lost(place):
     assert exit_code([found]) is Exit.SAVED
 
 
-def test_a_branch_waits_for_its_trunk_and_fails_with_it_until_that_is_retried(place):
-    _plan(place, "trunk", "branch", "leaf", branch="trunk", leaf={"id": "x", "step": 9, "after": "branch", "start": 3})
-    assert _states(place) == {"trunk": "planned", "branch": "waiting", "leaf": "waiting"}
-    _attempt(place / "trunk", Ending.MISTAKEN, state="failed", reason="no such corpus")
-    branch = SweepStatus(place).read_one("branch")
-    assert (branch.state, branch.reason) == ("failed", "its trunk trunk failed: no such corpus")
-    assert _states(place)["leaf"] == "failed"
-    assert retry(place / "trunk")
-    assert _states(place) == {"trunk": "planned", "branch": "waiting", "leaf": "waiting"}
+def test_a_branch_waits_for_its_trunk_but_in_a_bucket_where_there_are_none(place):
+    _plan(place, "trunk", "branch", branch="trunk")
+    assert _states(place) == {"trunk": "planned", "branch": "planned" if is_bucket(place) else "waiting"}
     _attempt(place / "trunk", Ending.DONE, state="done")
-    assert _states(place) == {"trunk": "done", "branch": "planned", "leaf": "waiting"}
-    _attempt(place / "branch", Ending.DONE, state="done")
-    assert _states(place)["leaf"] == "planned"
+    assert _states(place) == {"trunk": "done", "branch": "planned"}
 
 
 def test_cancelling_and_retrying(place):
