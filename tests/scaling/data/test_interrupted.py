@@ -58,7 +58,7 @@ def test_two_processes_at_once(data: DataConfig, tmp_path: Path) -> None:
         ("os.rename", "data/corpora"),
         ("open", "train-00000.bin"),
         ("os.rename", "train-00000.json"),
-        ("os.rename", "data/tokens"),
+        ("os.rename", "data/stores"),
     ],
     ids="-".join,
 )
