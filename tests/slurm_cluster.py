@@ -48,11 +48,11 @@ SelectTypeParameters=CR_CPU
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2
-NodeName=second NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2
+NodeName={host}z NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2
 PartitionName=spot Nodes=ALL Default=YES MaxTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=30
 PartitionName=prod Nodes=ALL MaxTime=60 PriorityTier=10 PreemptMode=OFF
 """
-"""The first node has the name of the machine: processes of a run on several nodes look it up."""
+"""The node that comes first by name has that of the machine: processes of a run on several nodes look it up."""
 
 
 class SlurmCluster:
@@ -61,7 +61,8 @@ class SlurmCluster:
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="slurm-"))  # short, for the path of a socket
         self.directory.chmod(0o755)
-        self.nodes = (socket.gethostname().partition(".")[0], "second")
+        host = socket.gethostname().partition(".")[0]
+        self.nodes = (host, f"{host}z")
         self.environment = {**os.environ, "SLURM_CONF": str(self.directory / "slurm.conf")}
         self._started: list[subprocess.Popen] = []
 
