@@ -82,6 +82,8 @@ def fabricate_sweep(root: Path, truth: Truth, noise: float = 0.003, seed: int = 
         cells.append(
             {
                 "run_id": run,
+                "trunk": None,
+                "branch": None,
                 "role": role,
                 "labels": {"model": f"{parameters / 1e6:g}M", "training.tokens": tokens},
                 "parameters": parameters + EMBEDDING,
