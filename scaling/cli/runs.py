@@ -40,7 +40,7 @@ def train(
     from scaling.config import override, read_yaml
     from scaling.data.prepare import prepare
     from scaling.families import build_run
-    from scaling.record import RunDirectory
+    from scaling.record import RunDirectory, read_json
     from scaling.specification import specify
     from scaling.sweeps.stored import check_forecast, read_plan
 
@@ -48,7 +48,7 @@ def train(
     recorded = RunDirectory(config).specification if is_run else None
     if is_run and recorded is None:
         raise ScalingError(f"{config} is not a run directory: it holds no run.json")
-    if recorded and (config.parent / "plan.json").exists():
+    if recorded and read_json(config.parent / "plan.json") is not None:
         cells = read_plan(config.parent)["cells"]
         check_forecast(config.parent, (cell for cell in cells if cell["run_id"] == recorded["run_id"]))
     fields = recorded["config"] if recorded else read_yaml(config)
