@@ -9,6 +9,9 @@
 | out of memory | once, with half the micro-batch | at once |
 | crashed: anything else | once | at once |
 
+A run that its engine gave back before any worker claimed it is handed over again only where the engine took it away, or says
+that it is done (`restart_after`).
+
 Each lease carries the tally of the endings before it, so that the newest one tells all. `scaling retry` clears it.
 """
 
@@ -22,6 +25,7 @@ from typing import Any
 from scaling.errors import Exit
 
 LONGEST_WAIT = 60.0
+SETTLE_SECONDS = 60.0
 
 
 class Ending(StrEnum):
@@ -90,6 +94,20 @@ def judge(lease: Mapping[str, Any] | None) -> Verdict:
         return Verdict(False, 0.0, reason if chances <= 1 else f"{reason}, {count} times")
     wait = min(2.0 ** (count - 1), LONGEST_WAIT) if ending in INFRASTRUCTURE else 0.0
     return Verdict(True, _ended_at(lease) + wait, reason)
+
+
+def restart_after(code: int | None, restarts: int) -> float | None:
+    """Seconds until a run that no worker claimed is handed to its engine again, or None to leave it failed.
+
+    Args:
+        code: that the engine reports: 75 for a preemption, negative for a signal, None where it cannot tell.
+        restarts: how often it was handed over again so far.
+    """
+    if code == Exit.SAVED:
+        return 0.0
+    if code == Exit.DONE and not restarts:  # a network file system may show the end of its record late
+        return SETTLE_SECONDS
+    return None
 
 
 def micro_batch_after(tally: Mapping[str, int], rows: int, shards: int) -> int:

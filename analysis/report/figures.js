@@ -34,7 +34,7 @@ function axis(title, kind, choice, values = []) {
 function layout(x, y, more = {}) {
   return {
     margin: {l: 62, r: 12, t: 8, b: 56}, font: {family: "system-ui, sans-serif", size: 13, color: INK}, paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "#ffffff", hovermode: "closest", hoverlabel: {align: "left", bgcolor: "#ffffff", font: {color: INK}},
+    plot_bgcolor: "#ffffff", modebar: {bgcolor: "rgba(255, 255, 255, 0.8)", color: SOFT, activecolor: INK}, hovermode: "closest", hoverlabel: {align: "left", bgcolor: "#ffffff", font: {color: INK}},
     legend: {orientation: "h", y: -0.2, yanchor: "top", x: 0, font: {size: 12}}, xaxis: x, yaxis: y, ...more,
   };
 }

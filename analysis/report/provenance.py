@@ -41,7 +41,9 @@ def training_sentences(records: Records) -> list[str]:
     """What was trained, on what, how, where, with which versions and at what cost; empty without records."""
     if not records:
         return []
-    said = dict(configuration(records))
+    networks = {run: record for run, record in records.items() if record.get("facts", {}).get("baseline") is None}
+    counted = [record["facts"]["baseline"] for run, record in records.items() if run not in networks]
+    said = dict(configuration(networks or records))
 
     def of(name: str) -> str:
         return said.get(name, "unknown")
@@ -52,14 +54,22 @@ def training_sentences(records: Records) -> list[str]:
         f"sequences of {of('data.sequence_length')}; the held-out loss averages over {of('data.validation_tokens')} tokens."
     )
     trained = (
-        f"{len(records)} decoder-only transformers (width {of('model.width')}, layers {of('model.layers')}, parametrization "
+        f"{len(networks)} {_kind(networks)} (width {of('model.width')}, layers {of('model.layers')}, parametrization "
         f"{of('model.parametrization.name')}, {of('model.dtype')}) were trained with {of('optimizer.name')}, a peak "
         "learning rate of "
         f"{of('optimizer.learning_rate')} under a {of('schedule.kind')} schedule with a warmup of "
         f"{of('schedule.warmup_tokens')} "
         f"tokens, in batches of {of('training.batch_tokens')} tokens; seed {of('seed')}."
     )
-    return [trained, data, *_circumstances(records), _cost(records)]
+    beside = f"{_said(counted)} models were counted on the same data."
+    return [*([trained] if networks else []), *([beside] if counted else []), data, *_circumstances(records), _cost(records)]
+
+
+def _kind(networks: Records) -> str:
+    objectives = {record.get("config", {}).get("training", {}).get("objective", "causal") for record in networks.values()}
+    if objectives == {"causal"}:
+        return "decoder-only transformers"
+    return f"transformers (objective {', '.join(sorted(objectives))})"
 
 
 def commits(records: Records) -> list[str]:

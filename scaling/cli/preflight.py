@@ -159,9 +159,9 @@ def _choose(
 
 def _write(plan: "Plan", sweep: Path) -> Path:
     """Keep a plan; one whose runs have begun is not replaced."""
-    from scaling.sweeps.stored import has_begun, read_plan, write_plan
+    from scaling.sweeps.stored import has_begun, write_plan
 
-    if (sweep / "plan.json").exists() and has_begun(sweep, read_plan(sweep)):
+    if has_begun(sweep):
         raise ScalingError(f"{sweep / 'plan.json'} is of runs that have begun: rename the sweep, or move {sweep} away")
     return write_plan(sweep, plan.record())
 

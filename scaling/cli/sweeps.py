@@ -141,13 +141,12 @@ def _accept(path: Path, plan: dict[str, Any], launcher: str | None, dry_run: boo
 
 def _store(path: Path, plan: dict[str, Any]) -> None:
     """Keep a plan that is not trained yet, where it is not in the way of one that is being trained."""
-    from scaling.record import read_json
     from scaling.sweeps.stored import has_begun, read_plan, write_plan
 
     stored = path / "plan.json"
-    if read_json(stored) is not None:
+    if has_begun(path):
         present = read_plan(path)
-        if any(present.get(name) != plan[name] for name in plan) and has_begun(path, present):
+        if any(present.get(name) != plan[name] for name in plan):
             show(f"{stored} is of runs that have begun, and stays; without --dry-run this plan takes its place")
             return
     write_plan(path, plan)

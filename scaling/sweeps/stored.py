@@ -71,9 +71,11 @@ def check_forecast(sweep: Path, cells: Iterable[dict[str, Any]]) -> None:
             )
 
 
-def has_begun(sweep: Path, plan: dict[str, Any]) -> bool:
-    """Whether any run of a plan has left a status."""
-    return any(RunDirectory(sweep / cell["run_id"]).status["state"] != "planned" for cell in plan["cells"])
+def has_begun(sweep: Path) -> bool:
+    """Whether a run of the plan that is kept there has left a status; False where none is kept."""
+    if _text(sweep / "plan.json") is None:
+        return False
+    return any(RunDirectory(sweep / cell["run_id"]).status["state"] != "planned" for cell in read_plan(sweep)["cells"])
 
 
 def _text(path: Path) -> str | None:

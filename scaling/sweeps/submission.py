@@ -9,10 +9,9 @@ from pathlib import Path
 
 from scaling.errors import ScalingError
 from scaling.lease import Lease, claim
-from scaling.policy import Ending
+from scaling.policy import Ending, restart_after
 from scaling.sweeps.chains import awaited, record_divergence
 from scaling.sweeps.launchers.launcher import Cell, Launcher, Report
-from scaling.sweeps.launchers.restarts import restart_after
 from scaling.sweeps.requests import give_up, retry
 from scaling.sweeps.status import CellStatus, read_cell
 

@@ -16,6 +16,7 @@ from made_up import Truth, fabricate_run, set_status
 from analysis import checks, chinchilla, curves, figures, forecasting, report, results
 from analysis.conventions import Convention
 from analysis.errors import AnalysisError
+from analysis.report import provenance
 from analysis.study import Study, study
 
 
@@ -186,3 +187,21 @@ def test_budgets_of_the_readers_choice(analysed: Path) -> None:
     text = report.write(content, analysed / "report.md").read_text()
     assert "| 1.00e15 |" in text
     assert "| 3.00e18 |" in text
+
+
+def test_the_methods_tell_networks_and_their_objectives_from_what_was_counted():
+    def record(baseline=None, **training):
+        return {
+            "identity": {"seed": 0},
+            "facts": {"baseline": baseline},
+            "config": {"training": training},
+            "environment": {},
+            "status": {},
+        }
+
+    runs = {"a": record(objective="causal"), "b": record(objective="causal")}
+    assert provenance.training_sentences(runs)[0].startswith("2 decoder-only transformers (")
+    trained, counted, *_ = provenance.training_sentences({**runs, "c": record(objective="masked"), "d": record("3-gram")})
+    assert trained.startswith("3 transformers (objective causal, masked) (")
+    assert counted == "3-gram models were counted on the same data."
+    assert not any("transformers" in said for said in provenance.training_sentences({"d": record("3-gram")}))

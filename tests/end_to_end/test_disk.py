@@ -5,6 +5,7 @@ import subprocess
 import time
 
 import pytest
+from small_disk import small_disk
 
 from scaling.errors import Exit
 
@@ -12,13 +13,8 @@ from scaling.errors import Exit
 @pytest.fixture
 def disk(lab):
     """A file system of 8 MB in `runs`."""
-    runs = lab.path / "runs"
-    runs.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "scaling", runs], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here ({mounted.stderr.strip()})")
-    yield runs
-    subprocess.run(["umount", "--lazy", runs], check=True)
+    with small_disk(lab.path / "runs", "8m") as disk:
+        yield disk
 
 
 def _long_run(lab):

@@ -8,6 +8,7 @@ import pytest
 
 from scaling.config import build
 from scaling.errors import ScalingError
+from scaling.record import RunDirectory
 from scaling.sweeps.estimates import Hardware, memory, read_hardware
 from scaling.sweeps.grid import SweepConfig
 from scaling.sweeps.plan import make_plan
@@ -164,12 +165,21 @@ def test_every_device_of_the_lab_is_whole():
         assert 2**33 < device.memory_bytes < 2**38
 
 
+def test_a_plan_has_begun_when_a_run_of_it_has(plan, tmp_path):
+    record = plan().record()
+    assert not has_begun(tmp_path)
+    write_plan(tmp_path, record)
+    assert not has_begun(tmp_path)
+    RunDirectory(tmp_path / record["cells"][1]["run_id"]).update_status(state="running")
+    assert has_begun(tmp_path)
+
+
 def test_a_held_out_run_needs_a_forecast_before_it_begins(plan, tmp_path):
     record = plan(holdouts=[{"training.tokens": "192k"}]).record()
     sweep = tmp_path / "s"
     write_plan(sweep, record)
     create_runs(sweep, record)
-    assert not has_begun(sweep, record)
+    assert not has_begun(sweep)
     *fitted, held_out = record["cells"]
     check_forecast(sweep, fitted)
     with pytest.raises(ScalingError, match=f"{held_out['run_id']} is held out and has no forecast yet"):

@@ -80,7 +80,7 @@ class KubernetesLauncher(Launcher):
         return self._call(self._core.read_namespaced_pod_log, newest.metadata.name, self.config.namespace)
 
     def _manifests(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-        return [job_set(cell, self.sweep, choose_slice(cell, self._offered), self.config) for cell in cells]
+        return [job_set(cell, self.sweep, choose_slice(cell, self._offered, self.config.runs), self.config) for cell in cells]
 
     def _create(self, manifest: dict[str, Any]) -> None:
         """Until an old one of that name is gone; one that is there and alive is another submitter's, and as good."""

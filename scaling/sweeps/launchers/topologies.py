@@ -127,13 +127,14 @@ def read_slice(text: str) -> Slice:
     return Slice(generation, shape)
 
 
-def choose_slice(cell: Cell, offered: Iterable[Slice]) -> Slice:
-    """The smallest of the offered slices that a run fits.
+def choose_slice(cell: Cell, offered: Iterable[Slice], runs: str) -> Slice:
+    """The smallest of the offered slices that a run fits, with its record below `runs`.
 
     A slice of several hosts must have exactly the devices of the run's mesh, one of a single host at least as many.
 
     Raises:
-        ScalingError: it fits none: its mesh takes another number of devices, or its weights alone are more than their memory.
+        ScalingError: it fits none: its mesh takes another number of devices, or its weights alone are more than their memory;
+            or it takes several hosts and its record is in a bucket.
     """
     offered = sorted(offered, key=lambda each: each.chips)
     devices, run = devices_of(cell), f"run {cell['run_id']}"
@@ -150,7 +151,13 @@ def choose_slice(cell: Cell, offered: Iterable[Slice]) -> Slice:
             f"{run} fits no offered slice: weights and gradient of {format_quantity(cell['parameters'])} parameters take "
             f"{needed / 2**30:.0f} GiB of a device of {most:.0f} GiB; split them with execution.mesh.fsdp"
         )
-    return roomy[0]
+    place = roomy[0]
+    if place.hosts > 1 and "://" in runs:
+        raise ScalingError(
+            f"{run} takes {place.hosts} hosts ({place}), and several hosts of one run cannot keep its record in a bucket "
+            f"({runs}): give `runs` a file system that all of them see, or the run a slice of one host"
+        )
+    return place
 
 
 def _nearest(shape: tuple[int, ...], shapes: list[tuple[int, ...]]) -> tuple[int, ...]:

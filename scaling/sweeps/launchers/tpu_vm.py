@@ -74,14 +74,14 @@ class TpuVmLauncher(Launcher):
         """The commands, and the startup script of each."""
         texts = []
         for cell in cells:
-            place = choose_slice(cell, self._offered)
+            place = choose_slice(cell, self._offered, self.config.runs)
             command = ["gcloud", *self._creation(cell, place, "STARTUP_SCRIPT")]
             texts.append(f"{shlex.join(command)}\n# STARTUP_SCRIPT\n{self._startup(cell, place)}")
         return "\n".join(texts)
 
     def submit(self, cells: Sequence[Cell]) -> None:
         """Request the slices; a request of an earlier attempt that ended is deleted first."""
-        places = [choose_slice(cell, self._offered) for cell in cells]
+        places = [choose_slice(cell, self._offered, self.config.runs) for cell in cells]
         ended = {run_id for run_id, report in self.poll().items() if report.phase == "ended"}
         submitted: list[str] = []
         for cell, place in zip(cells, places, strict=True):

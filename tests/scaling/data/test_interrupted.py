@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sample_text import prose
+from small_disk import small_disk
 from test_prepare import BPE, same
 
 from scaling.data.configuration import DataConfig
@@ -141,23 +142,17 @@ def test_a_mistake_in_one_part_is_the_error_of_all(many: DataConfig, tmp_path: P
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of which tests can have any size."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "scaling", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here ({mounted.stderr.strip()})")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        yield disk
 
 
-def test_a_disk_that_is_full_at_any_stage_leaves_nothing_that_is_taken_for_whole(many: DataConfig, small_disk: Path) -> None:
+def test_a_disk_that_is_full_at_any_stage_leaves_nothing_that_is_taken_for_whole(many: DataConfig, disk: Path) -> None:
     refused, size = [], 64
     while True:
-        subprocess.run(["mount", "-o", f"remount,size={size}k", small_disk], check=True)
+        subprocess.run(["mount", "-o", f"remount,size={size}k", disk], check=True)
         try:
-            dataset = prepare(many, small_disk / "data")
+            dataset = prepare(many, disk / "data")
             break
         except ScalingError as error:
             refused.append(str(error))
@@ -166,4 +161,4 @@ def test_a_disk_that_is_full_at_any_stage_leaves_nothing_that_is_taken_for_whole
     for each in refused:
         assert "No space left on device" in each
         assert "\n" not in each
-    assert same(dataset, prepare(many, small_disk.parent / "other"))
+    assert same(dataset, prepare(many, disk.parent / "other"))

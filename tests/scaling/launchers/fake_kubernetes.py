@@ -3,15 +3,13 @@
 `test_kubernetes.py` holds its answers to those recorded from a real server.
 """
 
-import json
 import re
 import threading
-import urllib.parse
 import uuid
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import yaml
+from fake_api import FakeApi
 
 GROUP = "jobset.x-k8s.io"
 JOBSETS = f"/apis/{GROUP}/v1alpha2/namespaces/([^/]+)/jobsets"
@@ -23,7 +21,7 @@ BAD_NAME = (
 TOKEN = "a-test"
 
 
-class FakeKubernetes:
+class FakeKubernetes(FakeApi):
     """`jobsets` and `pods` by name, for a test to look at and to change, as a controller would."""
 
     def __init__(self):
@@ -31,31 +29,7 @@ class FakeKubernetes:
         self.installed, self.linger = True, 0
         self.requests: list[tuple[str, str]] = []
         self._version = 100
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                fake.answer(self, "GET")
-
-            def do_POST(self):
-                fake.answer(self, "POST")
-
-            def do_DELETE(self):
-                fake.answer(self, "DELETE")
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__()
 
     def kubeconfig(self, path, token=TOKEN):
         """Write a kubeconfig for it."""
@@ -91,21 +65,11 @@ class FakeKubernetes:
         }
         self.logs[name] = log
 
-    def answer(self, request, method):
-        length = int(request.headers.get("Content-Length") or 0)
-        body = json.loads(request.rfile.read(length) or b"{}") if length else {}
-        url = urllib.parse.urlsplit(request.path)
-        self.requests.append((method, request.path))
+    def respond(self, request, path, query, body):
+        self.requests.append((request.command, request.path))
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            code, content = _failure(401, "Unauthorized", "Unauthorized")
-        else:
-            code, content = self.route(method, url.path, dict(urllib.parse.parse_qsl(url.query)), body)
-        text = content if isinstance(content, str) else json.dumps(content)
-        request.send_response(code)
-        request.send_header("Content-Type", "text/plain" if isinstance(content, str) else "application/json")
-        request.send_header("Content-Length", str(len(text.encode())))
-        request.end_headers()
-        request.wfile.write(text.encode())
+            return _failure(401, "Unauthorized", "Unauthorized")
+        return super().respond(request, path, query, body)
 
     def route(self, method, path, query, body):
         if self.installed and (found := re.fullmatch(f"{JOBSETS}(?:/([^/]+))?", path)):

@@ -1,58 +1,22 @@
 """A small Cloud TPU API (v2) for queued resources: what `gcloud compute tpus queued-resources` uses of the real one."""
 
-import json
 import re
-import threading
-import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from fake_api import FakeApi
 
 RESOURCES = r"/v2/(projects/[^/]+/locations/[^/]+)/queuedResources(?:/([^/?]+))?"
 
 
-class FakeTpuApi:
+class FakeTpuApi(FakeApi):
     """`resources` by name, for a test to look at and to change, as the service would."""
 
     def __init__(self):
         self.resources: dict[str, dict] = {}
         self.deleted: list[str] = []
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                fake.answer(self, "GET")
-
-            def do_POST(self):
-                fake.answer(self, "POST")
-
-            def do_DELETE(self):
-                fake.answer(self, "DELETE")
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__()
 
     def set_state(self, name, state):
         self.resources[name]["state"] = {"state": state}
-
-    def answer(self, request, method):
-        length = int(request.headers.get("Content-Length") or 0)
-        body = json.loads(request.rfile.read(length) or b"{}") if length else {}
-        url = urllib.parse.urlsplit(request.path)
-        code, content = self.route(method, url.path, dict(urllib.parse.parse_qsl(url.query)), body)
-        text = json.dumps(content).encode()
-        request.send_response(code)
-        request.send_header("Content-Type", "application/json")
-        request.send_header("Content-Length", str(len(text)))
-        request.end_headers()
-        request.wfile.write(text)
 
     def route(self, method, path, query, body):
         found = re.fullmatch(RESOURCES, path)

@@ -16,7 +16,7 @@ from scaling.sweeps.submission import Submission
 
 pytest.importorskip("kubernetes", reason="the extra `kubernetes` is not installed")
 ROOT = Path(__file__).resolve().parents[3]
-FIELDS = {"image": "registry/lab:1", "slices": ["v5e:1x1", "v5e:4x4"], "runs": "gs://bucket/runs", "queue": "tpus"}
+FIELDS = {"image": "registry/lab:1", "slices": ["v5e:1x1", "v5e:4x4"], "runs": "/mnt/runs", "queue": "tpus"}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from scaling.sweeps.launchers.launcher import open_launcher
 from scaling.sweeps.launchers.manifests import KubernetesConfig, job_name, job_set
 from scaling.sweeps.launchers.topologies import read_slice
 
-FIELDS = {"image": "registry/lab:1", "slices": ["v5e:4x4", "v6e:4x4"], "runs": "gs://bucket/runs", "queue": "multislice-queue"}
+FIELDS = {"image": "registry/lab:1", "slices": ["v5e:4x4", "v6e:4x4"], "runs": "/mnt/runs", "queue": "multislice-queue"}
 FULL = {**FIELDS, "spot": True, "volume": "filestore", "runs": "/runs", "priority": "low", "service_account": "trainer"}
 
 
@@ -56,7 +56,7 @@ def test_a_slice_becomes_a_pod_for_each_host_with_all_its_chips():
         "cloud.google.com/gke-tpu-accelerator": "tpu-v6e-slice",
         "cloud.google.com/gke-tpu-topology": "4x4",
     }
-    assert container["command"][-2:] == ["gs://bucket/runs/my.Sweep/0123456789ab", "--distributed"]
+    assert container["command"][-2:] == ["/mnt/runs/my.Sweep/0123456789ab", "--distributed"]
     assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "multislice-queue"
     alone = _job(_manifest("v5e:1x1", run=cell()))
     assert alone["parallelism"] == 1

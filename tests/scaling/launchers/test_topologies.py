@@ -52,10 +52,10 @@ def test_a_slice_that_does_not_exist_names_the_nearest(text, said):
 
 def test_a_run_gets_the_smallest_slice_that_it_fits():
     offered = [read_slice(each) for each in ("v5e:4x4", "v5e:2x4", "v5e:1x1", "v5e:2x2")]
-    assert str(choose_slice(cell(), offered)) == "v5e:1x1"
-    assert str(choose_slice(cell(data=2, fsdp=2), offered)) == "v5e:2x2"
-    assert str(choose_slice(cell(data=3), offered)) == "v5e:2x2"  # one host may leave chips idle
-    assert str(choose_slice(cell(fsdp=16), offered)) == "v5e:4x4"
+    assert str(choose_slice(cell(), offered, "/runs")) == "v5e:1x1"
+    assert str(choose_slice(cell(data=2, fsdp=2), offered, "/runs")) == "v5e:2x2"
+    assert str(choose_slice(cell(data=3), offered, "/runs")) == "v5e:2x2"  # one host may leave chips idle
+    assert str(choose_slice(cell(fsdp=16), offered, "/runs")) == "v5e:4x4"
 
 
 def test_a_run_that_fits_no_offered_slice_is_said():
@@ -63,7 +63,14 @@ def test_a_run_that_fits_no_offered_slice_is_said():
     with pytest.raises(
         ScalingError, match=r"run 0123456789ab fits no offered slice: execution.mesh takes 12 devices, and .*4x4"
     ):
-        choose_slice(cell(data=12), offered)  # more than a host: a slice of several must be filled
+        choose_slice(cell(data=12), offered, "/runs")  # more than a host: a slice of several must be filled
     with pytest.raises(ScalingError, match=r"weights and gradient of 3B parameters take 22 GiB of a device of 16 GiB; split"):
-        choose_slice(cell(parameters=3_000_000_000, data=4), offered)  # 8 bytes x 3e9 / 2^30 = 22.4
-    assert choose_slice(cell(parameters=3_000_000_000, fsdp=4), offered).chips == 4
+        choose_slice(cell(parameters=3_000_000_000, data=4), offered, "/runs")  # 8 bytes x 3e9 / 2^30 = 22.4
+    assert choose_slice(cell(parameters=3_000_000_000, fsdp=4), offered, "/runs").chips == 4
+
+
+def test_several_hosts_of_one_run_and_a_bucket_are_refused_before_anything_is_submitted():
+    offered = [read_slice(each) for each in ("v5e:2x2", "v5e:4x4")]
+    assert choose_slice(cell(fsdp=4), offered, "gs://bucket/runs").hosts == 1
+    with pytest.raises(ScalingError, match=r"takes 4 hosts \(v5e:4x4\), and several hosts .* in a bucket \(gs://bucket/runs\)"):
+        choose_slice(cell(fsdp=16), offered, "gs://bucket/runs")

@@ -21,7 +21,7 @@ FIELDS = {
     "project": "p",
     "zone": "us-east5-b",
     "slices": ["v6e:1x1", "v6e:4x4"],
-    "runs": "gs://bucket/runs",
+    "runs": "/mnt/runs",
     "setup": ["pip install 'jax[tpu]'"],
     "service_account": "trainer@p.iam.gserviceaccount.com",
     "valid_hours": 6,
@@ -42,7 +42,7 @@ def api(tmp_path, monkeypatch):
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
         "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_TPU": fake.url,
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_TPU": f"{fake.url}/",
     }.items():
         monkeypatch.setenv(name, value)
     yield fake
@@ -64,7 +64,7 @@ def test_a_request_has_what_the_api_wants_is_made_once_and_can_be_cancelled(api,
     assert made["queueingPolicy"] == {"validUntilDuration": "21600s"}
     script = node["metadata"]["startup-script"]
     assert "pip install 'jax[tpu]'\n" in script
-    assert "scaling train gs://bucket/runs/sweep-1/aaaaaaaaaaaa --distributed" in script
+    assert "scaling train /mnt/runs/sweep-1/aaaaaaaaaaaa --distributed" in script
     launcher.submit(cells)  # another submitter that did not know: the name is the key
     assert len(api.resources) == 1
     report = launcher.poll()["aaaaaaaaaaaa"]
