@@ -2,6 +2,9 @@
 // One function for each figure: (data, choice) => {traces, layout}. Nothing is computed here but what a choice changes.
 // `choice` is {n: column that counts N, c: "6ND" or "flops", rung: one size or "", log: boolean, low, high: ends of the window}.
 
+const SETTINGS = {  // nothing is sent anywhere: no button offers to upload a chart
+  responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ["lasso2d"], toImageButtonOptions: {format: "svg"},
+};
 const INK = "#1b1f24", SOFT = "#57606a", LINE = "#d8dde3", BLUE = "#0067a3", ORANGE = "#ad4500";
 const PROCEDURES = ["#0067a3", "#ad4500", "#1a7a4c", "#7a3e9d"];
 

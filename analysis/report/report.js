@@ -17,8 +17,6 @@ function element(tag, content, more = {}) {
 
 // --- figures
 
-const SETTINGS = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d"], toImageButtonOptions: {format: "svg"}};
-
 function drawAll(data, choice) {
   return Promise.all(all("figure").map(figure => {
     const name = figure.id.replace("figure-", "");

@@ -2,7 +2,7 @@
 // Asks the server again and again, and shows what it says. `short`, `digits`, `power`, `axis` and `layout` are those of the report.
 
 const find = selector => document.querySelector(selector);
-const SECONDS = {progress: 2, law: 10}, SETTINGS = {responsive: true, displaylogo: false};
+const SECONDS = {progress: 2, law: 10};
 const form = find("#choices");
 let latest = {runs: []};
 

@@ -59,6 +59,12 @@ def test_every_figure_has_marks_and_nothing_leaves_the_machine(opened, made) -> 
     assert made[0].stat().st_size < 5e6
 
 
+def test_no_button_offers_to_send_a_figure_anywhere(opened) -> None:
+    titles = opened().page.evaluate("[...document.querySelectorAll('.modebar-btn')].map(button => button.dataset.title)")
+    assert "Download plot" in titles
+    assert not [title for title in titles if "share" in title.lower() or "cloud" in title.lower()]
+
+
 def test_a_run_says_what_it_is_and_opens_its_record(opened) -> None:
     visit = opened()
     point = visit.page.locator("#figure-law .points path").first
