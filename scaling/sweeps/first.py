@@ -12,10 +12,7 @@ ASPECT = 24  # width per layer
 NARROWEST = 32
 FEWEST_TOKENS = 2**15  # of the shortest runs: 64 batches of 512; a sweep that has less to spend takes longer than asked
 RULED = 1e17  # FLOPs of the largest run from which Step Law was measured; below, the rates of configs/quickstart.yaml
-RATE, RATE_POWER = (
-    3.5e-3,
-    0.66,
-)  # best at width 32, and how it falls to the best at width 96 (docs/lab-log.md), in batches of 512
+RATE, RATE_POWER = 3.5e-3, 0.66  # best at width 32 and how it falls to width 96, in batches of 512 (docs/lab-log.md)
 BYTES_PER_PARAMETER = 48  # weights, gradients and Adam's moments in float32, and as much again for activations and copies
 VOCABULARY = 256
 
@@ -59,8 +56,7 @@ class First:
 
 
 def first_sweep(flops: float, memory: float) -> First:
-    """The sweep that spends about so many FLOPs, or the least that is worth it, with no model that needs more than "
-    "`memory` bytes."""
+    """The sweep that spends about so many FLOPs, or the least that is worth it; no model needs more than `memory` bytes."""
     share = sum(SPREAD ** (-3 * step / (SIZES - 1)) for step in range(SIZES)) * sum(2.0**-step for step in range(TOKENS))
     largest = flops / (share + HOLDOUT[0] ** 3 * HOLDOUT[1])
     parameters = (largest / 6 / TOKENS_PER_PARAMETER) ** 0.5
