@@ -11,6 +11,8 @@ from scaling.errors import Exit, ScalingError
 from scaling.record import RunDirectory
 from scaling.sweeps.launchers import slurm as module
 from scaling.sweeps.launchers.launcher import open_launcher
+from scaling.sweeps.status import read_status
+from scaling.sweeps.stored import write_plan
 from scaling.sweeps.submission import Submission
 
 WORKER = """\
@@ -117,9 +119,10 @@ def test_branches_wait_in_the_queue_and_leave_it_with_their_trunk(sweep, slurm):
     submission = Submission(launcher, launcher.sweep, cells)
     _until(lambda: [launcher.poll()[run].reason for run in ("b1", "b2")] == ["Dependency"] * 2)
     submission.wait(lambda: None)
-    statuses = {run: RunDirectory(launcher.sweep / run).status for run in acts}
-    assert [statuses[run]["state"] for run in acts] == ["done", "failed", "done", "failed"]
-    assert statuses["b2"]["reason"].startswith("its trunk, run bad, failed: its job")
+    write_plan(launcher.sweep, {"sweep": launcher.sweep.name, "cells": cells})
+    statuses = {each.cell["run_id"]: each for each in read_status(launcher.sweep)}
+    assert [statuses[run].state for run in acts] == ["done", "failed", "done", "failed"]
+    assert statuses["b2"].reason.startswith("its trunk, run bad, failed: its job")
     assert _log(launcher, "b2") == []
     assert not slurm("squeue", "--noheader")
 
