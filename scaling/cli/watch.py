@@ -23,7 +23,7 @@ AHEAD = 10.0  # times the largest planned budget: where the law is followed
 def watch(
     path: SweepPath,
     tracker: Annotated[
-        str | None, typer.Option(help="send the curves to wandb or mlflow too, from where an earlier watch stopped")
+        str | None, typer.Option(help="send the curves to wandb, mlflow or trackio too, from where an earlier watch stopped")
     ] = None,
     price: Annotated[
         float | None, typer.Option(min=0, help="of one device for an hour, in any currency: adds the cost")
