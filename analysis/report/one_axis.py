@@ -35,8 +35,8 @@ def along_one_axis(points: pd.DataFrame, parameters: str, level: float = 0.9) ->
         found = (f"{name} = {each.value:.3g} ({each.low:.3g} to {each.high:.3g})" for name, each in fit.estimates.items())
         truth = find_truth(fit, points)
         return [
-            f"All {len(fit.origin.runs)} runs have {short(float(used[fixed].iloc[0]))} {unit}, and no law of N and D can be told "
-            f"from them. Along the other axis alone, {formula}: {', '.join(found)}, {100 * level:.0f} % intervals.",
+            f"All {len(fit.origin.runs)} runs have {short(float(used[fixed].iloc[0]))} {unit}, and no law of N and D can be "
+            f"told from them. Along the other axis alone, {formula}: {', '.join(found)}, {100 * level:.0f} % intervals.",
             *([f"{truth}."] if truth else []),
         ]
     return []
