@@ -59,6 +59,8 @@ class NgramRun(Section):
             raise ValueError(f"training.unique_tokens {unique} is less than data.sequence_length {length}")
         if self.data.documents == "separate":
             raise ValueError("model.family ngram needs data.documents joined, not separate")
+        if self.data.streaming:
+            raise ValueError("model.family ngram counts what is tokenised; leave data.streaming out")
         return self
 
     @property
