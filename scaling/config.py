@@ -193,8 +193,6 @@ class RunConfig(Section):
             raise ValueError("training.unique_tokens needs a corpus that is tokenised first; leave data.streaming out")
         if tokens < batch:
             raise ValueError(f"training.tokens {tokens} is less than one batch of {batch} tokens")
-        if self.training.objective == "masked" and self.data.documents == "separate":
-            raise ValueError("training.objective masked needs data.documents joined, not separate")
         if self.schedule.warmup_tokens > tokens:
             raise ValueError(f"schedule.warmup_tokens {self.schedule.warmup_tokens:g} exceed training.tokens {tokens}")
         shards, rows = self.execution.mesh.batch_shards, self.micro_batch

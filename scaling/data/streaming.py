@@ -67,11 +67,12 @@ class Streamed:
         """The training batches of a run."""
         begins = int(self.tokenizer.end_of_document is not None) if config.data.documents == "separate" else None
         length = config.data.sequence_length
-        blocks = Blocks(self._tokens_of(), self.corpus.documents, self.lengths, length, config.seed, begins)
+        blocks = Blocks(self.tokens_of(), self.corpus.documents, self.lengths, length, config.seed, begins)
         return StreamedBatches(blocks, length, config.batch_size)
 
-    def _tokens_of(self) -> "_TokensOf":
-        return _TokensOf(self.corpus.source.open(), self.tokenizer, self.held_out_documents)
+    def tokens_of(self) -> "TokensOf":
+        """What tokenises its training documents."""
+        return TokensOf(self.corpus.source.open(), self.tokenizer, self.held_out_documents)
 
     @property
     def report(self) -> list[str]:
@@ -85,7 +86,7 @@ class Streamed:
         ]
 
 
-class _TokensOf:
+class TokensOf:
     """The tokens of a training document, its end included."""
 
     def __init__(self, documents: Documents, tokenizer: Tokenizer, left_out: frozenset[bytes]):
@@ -94,6 +95,7 @@ class _TokensOf:
         self._end = np.array([] if end is None else [end], np.uint32)
 
     def __call__(self, number: int) -> np.ndarray:
+        """Of the document of this number, unsigned integers [L]; none of one that is left out."""
         text = text_of(self._documents, number)
         if not text.strip() or _digest(text) in self._left_out:
             return np.empty(0, np.uint32)
@@ -148,7 +150,7 @@ def _write(home: Path, data: DataConfig, documents: Documents, training: int, he
 
     write_store(home, "validation", until_enough(), tokenizer)
     save_array(home / "digests.npy", np.array([np.frombuffer(each, np.uint8) for each in digests], np.uint8))
-    reader = _TokensOf(documents, tokenizer, frozenset(digests))
+    reader = TokensOf(documents, tokenizer, frozenset(digests))
     length_S = np.array([len(reader(number)) for number, _ in zip(_shuffled(training), range(_SAMPLE), strict=False)])
     if not length_S.any():
         raise ScalingError(f"data.corpus: none of {len(length_S):,} training documents of {data.corpus} holds text")

@@ -116,7 +116,7 @@ def test_what_is_held_out_or_empty_is_left_out(tmp_path: Path) -> None:
     kept = {text.decode() for text in (*but_last, last)}
     assert len(dataset.held_out_documents) == len(but_last) + 1 == len(kept)
     assert kept < set(held_out)
-    tokens_of = dataset._tokens_of()
+    tokens_of = dataset.tokens_of()
     left_out = {text for number, text in enumerate(train) if not len(tokens_of(number))}
     assert left_out == kept | {"", " \n"}
 
