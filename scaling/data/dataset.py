@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from scaling.data.batches import Batches, MixedBatches
 from scaling.data.corpora import Corpus
 from scaling.data.store import TokenStore
+from scaling.data.streaming import Streamed
 from scaling.data.tokenizers import BpeTokenizer, Tokenizer
 from scaling.data.validation import MixedValidation, ValidationSet
 from scaling.data.worlds.corpus import WorldCorpus
@@ -129,5 +130,5 @@ def _normalised(weights: dict[str, float]) -> dict[str, float]:
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
-Data = Dataset | Mixture
+Data = Dataset | Mixture | Streamed
 """What `prepare` makes."""
