@@ -1,6 +1,6 @@
 """What a preflight found, for people and for machines.        (no jax)"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,8 +156,8 @@ def _gib(size: float) -> str:
     return f"{size / GIB:.3g}"
 
 
-def rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Everything, a row for each run, for machines. Bytes, seconds and USD."""
+def rows(findings: Sequence[Finding], unnamed: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Everything, a row for each run, for machines: bytes, seconds and USD. Runs that are `unnamed` have no id yet."""
     found = []
     for finding in findings:
         compilation, expectation = finding.compilation, finding.expectation
@@ -183,8 +183,9 @@ def rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
             "cpu_seconds": compilation.cpu_seconds,
         }
         for cell in finding.program.cells:
-            facts = cell.specification.facts
-            found.append({"run_id": cell.specification.run_id, "role": cell.role, **common, **finding.costs(facts["flops"])})
+            run, costs = cell.specification.run_id, finding.costs(cell.specification.facts["flops"])
+            identity = {"run_id": None if run in unnamed else run, "role": cell.role, "labels": cell.labels}
+            found.append({**identity, **common, **costs})
     return found
 
 
