@@ -97,6 +97,11 @@ class ModelConfig(Section):
         return self
 
     @property
+    def compiled(self) -> "ModelConfig":
+        """What of it a program is compiled for: the weights of losses are traced, and 0 here."""
+        return self.model_copy(update={"z_loss": 0.0, "balance_loss": 0.0})
+
+    @property
     def rules(self) -> Rules:
         """The parametrization's table for a model of this size."""
         return self.parametrization.rules(self.width, self.layers, self.head_width)

@@ -163,10 +163,12 @@ def program_of_shape(shape: Shape, devices: Sequence[Any] | None = None, platfor
 
 
 def step_arguments(program: Program, shape: Shape) -> tuple[Any, ...]:
-    """What a step is called with: shapes, types and shardings alone."""
-    batch = (shape.batch_size, shape.sequence_length + 1)
-    tokens_BxL1 = jax.ShapeDtypeStruct(batch, jnp.int32, sharding=program.batch_sharding)
-    return program.abstract_state, tokens_BxL1, jax.eval_shape(lambda: no_hyperparameters(shape.optimizer))
+    """What a step is called with, that of a cohort too: shapes, types and shardings alone."""
+    runs = () if program.members is None else (program.members,)
+    batch = (*runs, shape.batch_size, shape.sequence_length + 1)
+    tokens = jax.ShapeDtypeStruct(batch, jnp.int32, sharding=program.batch_sharding)
+    hyper = jax.eval_shape(lambda: no_hyperparameters(shape.optimizer))
+    return program.abstract_state, tokens, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(runs, leaf.dtype), hyper)
 
 
 def _with_kernel(shape: Shape, target: Target, notes: list[str]) -> Shape:

@@ -53,7 +53,7 @@ class PlannedProgram(NamedTuple):
 def shape_of(config: RunConfig, vocabulary: int) -> Shape:
     """The program of a run. What is traced in it, such as the weight of the z-loss, is set to 0."""
     return Shape(
-        model=config.model.model_copy(update={"z_loss": 0.0, "balance_loss": 0.0}),
+        model=config.model.compiled,
         vocabulary=vocabulary,
         sequence_length=config.data.sequence_length,
         batch_size=config.batch_size,
