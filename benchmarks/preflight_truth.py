@@ -5,8 +5,8 @@
 Memory: the compiler's peak of a step against the most that this process ever held in its steps, by the kernel's own count,
 beyond what it held before the state was made and after a first step of another: libraries, threads and their stacks are the
 process's and not the step's. Time: the bound of `scaling.preflight.roofline`, with the peaks measured here first
-(the best of matrix products of several shapes; an array of 256 MiB increased in place), against the median step. Each shape is a
-process of its own, since memory that was freed is not always given back.
+(the best of matrix products of several shapes; an array of 256 MiB increased in place), against the median step. Each shape is
+a process of its own, since memory that was freed is not always given back.
 """
 
 import argparse

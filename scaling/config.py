@@ -162,6 +162,9 @@ class ExecutionConfig(ProgramConfig):
     log_every: Count = 10
     evaluations: Count = 5
     checkpoint_every_seconds: float = Field(60.0, ge=0)
+    cohort: Count = 1
+    """At most so many runs that share a program and their number of steps (seeds, learning rates, weight decays) are trained
+    together by a worker of a sweep, spread over all its devices: for models too small to fill one."""
     cache_directory: str = ".cache"
     """Prepared corpora and token stores (`data/`) and compiled programs (`jax/`): all of it can be made again."""
 

@@ -98,7 +98,9 @@ def _of_trials(known: "Planned") -> str:
     """What is said where a tuning stage is not done."""
     first = f"{len(known.trials)} trials tune the runs of this sweep"
     if not known.plan.cells:
-        return f"{first}, their batches too: what the runs compile to is known when the trials are trained; these are the trials"
+        return (
+            f"{first}, their batches too: what the runs compile to is known when the trials are trained; these are the trials"
+        )
     return f"{first}: their programs are known, their learning rates and so their ids are not; the ids of these are made up"
 
 

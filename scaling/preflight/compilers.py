@@ -66,7 +66,12 @@ def _compile(job: Job) -> Compilation:
     if mesh.devices < target.devices:
         notes.append(f"the mesh takes {mesh.devices} of {target.devices} devices: the others idle and cost as much")
     shape = _with_kernel(shape, target, notes)
-    if target.platform == "tpu" and job.effort != "lower" and not _fits_torus(shape, devices, target.slices):
+    if (
+        target.platform == "tpu"
+        and job.effort != "lower"
+        and mesh.devices > 1
+        and not _fits_torus(shape, devices, target.slices)
+    ):
         notes.append("an axis of the mesh takes parts of several axes of the torus: its rings share links")
     program = program_of_shape(shape, devices, target.platform)
     traced = program.step.trace(*step_arguments(program, shape))  # type: ignore[attr-defined]
@@ -80,7 +85,7 @@ def _compile(job: Job) -> Compilation:
     memory = Memory(
         parameters=sharded_bytes(state.parameters),
         optimizer=sharded_bytes(state.optimizer),
-        activations=activation_bytes(shape, attention),
+        activations=activation_bytes(shape, attention) * (shape.members or 1),
     )
     known = {"effort": job.effort, "attention": attention, "flops": count(traced.jaxpr), "notes": tuple(notes), "hash": digest}
     answer = Compilation(**known, memory=memory)
@@ -147,7 +152,10 @@ def _topology(platform: str, kind: str, topology: str, arguments: str) -> list[A
 
 
 def program_of_shape(shape: Shape, devices: Sequence[Any] | None = None, platform: str | None = None) -> Program:
-    """The functions of a shape for these devices; else for those of this machine."""
+    """The functions of a shape for these devices; else for those of this machine.
+
+    Those of a cohort are for the first of the devices: what each does with its members is the same, and they send nothing.
+    """
     return make_program(
         shape.model,
         shape.vocabulary,
@@ -157,8 +165,9 @@ def program_of_shape(shape: Shape, devices: Sequence[Any] | None = None, platfor
         shape.skip_spikes,
         shape.objective,
         shape.separate_documents,
-        devices=None if devices is None else tuple(devices),
+        devices=None if devices is None else tuple(devices)[: 1 if shape.members else None],
         platform=platform,
+        members=shape.members,
     )
 
 

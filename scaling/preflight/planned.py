@@ -1,4 +1,4 @@
-"""The runs that a preflight is of: those of a plan, and where learning rates are tuned first those that tune them.     (no jax)"""
+"""The runs that a preflight is of: those of a plan, and where rates are tuned first those that tune them.        (no jax)"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ class Planned(NamedTuple):
     """What a sweep will train, as far as it is known."""
 
     plan: Plan
-    """With learning rates that are made up where they are not tuned yet: a program is the same whatever its rate, a run is not."""
+    """With rates that are made up where they are not tuned yet: a program is the same whatever its rate, a run is not."""
     trials: tuple[Cell, ...] = ()
     """What the tuning stage trains first; none where it is done, or where there is none."""
 
@@ -32,8 +32,8 @@ class Planned(NamedTuple):
 def planned(sweep: SweepConfig, home: Path) -> Planned:
     """The plan of a sweep, with what its tuning stage found where that is done.
 
-    Where it is not, the trials that it begins with are planned beside the cells. Batch sizes that are tuned are not known before:
-    then the plan is of the trials alone.
+    Where it is not, the trials that it begins with are planned beside the cells. Batch sizes that are tuned are not known
+    before: then the trials are all.
 
     Args:
         sweep: the sweep file.

@@ -1,4 +1,4 @@
-"""Sweeps whose learning rates are tuned first, before and after they are. No run is trained: statuses are written in their place."""
+"""Sweeps whose learning rates are tuned first, before and after. No run is trained: statuses are written in their place."""
 
 import math
 
@@ -24,7 +24,9 @@ def sweep(lab):
             "training": {"tokens": 16_384, "batch_tokens": 2048},
             "execution": {"cache_directory": str(lab.path / ".cache")},
         }
-        return build(SweepConfig, {"name": "tuned", "base": base, "axes": {"model.layers": [1, 3]}, "tune": {**TUNE, **settings}})
+        return build(
+            SweepConfig, {"name": "tuned", "base": base, "axes": {"model.layers": [1, 3]}, "tune": {**TUNE, **settings}}
+        )
 
     return make
 
