@@ -92,8 +92,8 @@ def frontiers(found: Mapping[str, Frontier | Fit], beyond: float = 10.0) -> np.n
     """N* and D* against compute by several procedures, with their bands; returns the Axes (2,).
 
     Args:
-        found: results by name, all in one convention of N: fits of a law of parameters and tokens, or frontiers, whose optima are
-            drawn as points.
+        found: results by name, all in one convention of N: fits of a law of parameters and tokens, or frontiers, whose optima
+            are drawn as points.
         beyond: how many times the largest budget to draw to; what lies beyond it is shaded.
     """
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
