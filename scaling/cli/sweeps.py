@@ -36,6 +36,9 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="stop after the plan, which is stored, and what would be submitted")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="go on in the background, also when this terminal is closed, and return")
+    ] = False,
 ) -> None:
     """Plan a sweep, train what is missing, forecast the held-out runs and only then train them."""
     import signal
@@ -43,6 +46,10 @@ def sweep(
     from scaling.sweeps.status import exit_code, read_status, status_table
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if detach:
+        if dry_run:
+            raise ScalingError("--detach trains and --dry-run does not; leave one out")
+        return _detach(config, overrides or [], runs, launcher)
     try:
         path, plan = _plan(config, overrides or [], runs, launcher, dry_run)
         engine = _accept(path, plan, launcher, dry_run)
@@ -80,6 +87,29 @@ def work(
     leave(work(path, role, stop))
 
 
+def _detach(config: Path, overrides: list[str], runs: Path, launcher: str | None) -> None:
+    """Have the same command go on by itself, once it was seen that it can: mistakes are said where someone reads them."""
+    from scaling.sweeps.detached import start
+    from scaling.sweeps.grid import read_sweep
+
+    file = None if _is_plan(config) else read_sweep(config, overrides)
+    if file is not None and file.tune is not None:  # its plan is made of what it trains first
+        path = runs / file.name
+    else:
+        path, plan = _plan(config, overrides, runs, launcher, dry_run=False)
+        _accept(path, plan, launcher, dry_run=False)
+    options = ["--runs", str(runs), *(["--launcher", launcher] if launcher else [])]
+    pid, log = start(path, ["sweep", str(config), *overrides, *options])
+    print(f"process {pid} goes on by itself; it prints to {log}")
+    print(f"  scaling watch {path}    and `scaling status` follow it")
+    print(f"  scaling cancel {path}   ends its runs, their state saved")
+    print(f"  kill {pid}   saves and stops it: the same command goes on")
+
+
+def _is_plan(config: Path) -> bool:
+    return config.is_dir() or config.name == "plan.json"
+
+
 def _plan(config: Path, overrides: list[str], runs: Path, launcher: str | None, dry_run: bool) -> tuple[Path, dict[str, Any]]:
     """The directory of a sweep and its plan: made from a sweep file, once what it tunes is tuned, or read as it was stored."""
     from scaling.sweeps.estimates import read_hardware
@@ -88,7 +118,7 @@ def _plan(config: Path, overrides: list[str], runs: Path, launcher: str | None, 
     from scaling.sweeps.stored import read_plan
     from scaling.sweeps.tuning import tune
 
-    if config.is_dir() or config.name == "plan.json":
+    if _is_plan(config):
         if overrides:
             raise ScalingError(f"{config} is a plan, which is trained as it is: {overrides[0]!r} can change a sweep file only")
         path = config if config.is_dir() else config.parent

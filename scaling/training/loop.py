@@ -15,6 +15,7 @@ from scaling.config import RunConfig
 from scaling.data.prepare import Data
 from scaling.data.validation import ValidationSet
 from scaling.errors import Exit
+from scaling.machine import peak_memory
 from scaling.record import RunDirectory, write_text
 from scaling.specification import Specification
 from scaling.stores import is_bucket
@@ -251,7 +252,7 @@ class _Training:
         return self.seconds_before + time.perf_counter() - self.begun
 
     def _finish(self, state: str, step: int, reason: str | None = None) -> None:
-        self._update(state=state, step=step, reason=reason, seconds=self._seconds())
+        self._update(state=state, step=step, reason=reason, seconds=self._seconds(), **peak_memory())
 
     def _update(self, **changes: Any) -> None:
         self.directory.update_status(**changes, checkpoint=self.checkpoints.newest)
