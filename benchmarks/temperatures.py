@@ -1,4 +1,4 @@
-"""How much of its own text a network repeats, by temperature: `python -m benchmarks.temperatures RUN`, one to two minutes of CPU.
+"""How much of its own text a network repeats, by temperature: `python -m benchmarks.temperatures RUN`, two minutes of CPU.
 
 Each beginning is gone on with for as many tokens as a training sequence has room for. Counted are the distinct ones among the
 grams of eight tokens of each continuation (distinct-n, Li et al. 2016, per gram), and beside them those of
