@@ -36,9 +36,7 @@ def main(run: Path) -> None:
             for seed in range(1 if temperature == 0 else SEEDS):
                 logits_V, cache = sampler.read(text, tokenizer)
                 shares.append(distinct(np.array(list(sampler.generate(logits_V, cache, None, Rule(temperature), seed)))))
-        print(
-            f"temperature {temperature:g}: {np.mean(shares):.1%} of the grams of {GRAM} tokens distinct, least {min(shares):.1%}"
-        )
+        print(f"temperature {temperature:g}: {np.mean(shares):.1%} of the grams distinct, {min(shares):.1%} at least")
     config = load_trained(run).config
     windows = prepare(config.data, config.execution.data_directory).held_out.window_WxL1
     print(f"held-out text: {np.mean([distinct(each[:120]) for each in windows[:100]]):.1%}")
