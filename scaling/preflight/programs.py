@@ -22,6 +22,8 @@ class Shape(Section):
     skip_spikes: SpikeConfig | None = None
     objective: str = "causal"
     separate_documents: bool = False
+    members: int | None = None
+    """Runs of a cohort that are side by side on each device; None for the step of one run."""
 
     @property
     def micro_batch(self) -> int:
@@ -43,6 +45,12 @@ class PlannedProgram(NamedTuple):
 
     shape: Shape
     cells: tuple[Cell, ...]
+
+    @property
+    def cohort(self) -> int:
+        """How many of them are trained together at most."""
+        execution = self.cells[0].specification.config.execution
+        return min(execution.cohort, len(self.cells)) if execution.mesh.devices == 1 else 1
 
     @property
     def run(self) -> str:

@@ -21,7 +21,7 @@ from scaling.data.prepare import Data
 from scaling.data.validation import ValidationSet
 from scaling.errors import Exit
 from scaling.machine import peak_memory
-from scaling.record import RunDirectory, write_text
+from scaling.record import RunDirectory, read_text, write_text
 from scaling.specification import Specification
 from scaling.stores import is_bucket
 from scaling.training import processes
@@ -98,7 +98,7 @@ class Training:
         self.hyper = hyperparameters(config)
         self.checkpoints = Checkpoints(directory.path / "checkpoints", directory.guard)
         self.sweep = directory.path.parent
-        self.trunk = None if is_bucket(self.sweep) else trunk_of(specification)
+        self.trunk = trunk_of(specification)
         self.evaluate_after = evaluation_steps(config)
         self.first_row: _Row | None = None
         self.seconds_before = directory.status.get("seconds", 0.0)
@@ -217,8 +217,8 @@ class Training:
             return
         self.checkpoints.wait()
         if processes.is_first():
-            rows = self.directory.curve_path.read_text(encoding="utf-8")
-            share(self.trunk, self.sweep, self.checkpoints.directory / str(done), rows)
+            rows = read_text(self.directory.curve_path) or ""
+            share(self.trunk, self.sweep, self.checkpoints.directory / str(done), rows, self.directory.guard)
 
     def _wants_checkpoint(self, done: int) -> bool:
         if processes.several() and not self._is_logged(done):  # the clocks differ: the first process's counts, now and then
