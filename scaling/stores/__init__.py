@@ -35,7 +35,8 @@ SCHEMES = ("gs", "s3")
 REQUESTS = 32
 """To a bucket at once."""
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def locate(text: str | Path) -> Path:
