@@ -201,6 +201,10 @@ class RunConfig(Section):
             raise ValueError("training.unique_tokens needs a corpus that is tokenised first; leave data.streaming out")
         if tokens < batch:
             raise ValueError(f"training.tokens {tokens} is less than one batch of {batch} tokens")
+        if self.data.documents == "pairs" and self.training.objective != "masked":
+            raise ValueError(f"data.documents pairs needs training.objective masked, not {self.training.objective}")
+        if self.data.documents == "pairs" and self.model.parametrization.name != "standard":
+            raise ValueError(f"data.documents pairs has no rules in parametrization {self.model.parametrization.name}")
         if self.schedule.warmup_tokens > tokens:
             raise ValueError(f"schedule.warmup_tokens {self.schedule.warmup_tokens:g} exceed training.tokens {tokens}")
         shards, rows = self.execution.mesh.batch_shards, self.micro_batch
@@ -222,6 +226,16 @@ class RunConfig(Section):
     def batch_size(self) -> int:
         """Sequences in a global batch."""
         return self.training.batch_tokens // self.data.sequence_length
+
+    @property
+    def objective(self) -> str:
+        """What a program is compiled for: `causal`, `masked`, or `next_sentence`, which is masked with pairs of stretches."""
+        return "next_sentence" if self.data.documents == "pairs" else self.training.objective
+
+    @property
+    def extra_tokens(self) -> int:
+        """What the objective adds to the tokenizer's vocabulary: the mask, and before it what marks the parts of a pair."""
+        return {"causal": 0, "masked": 1, "next_sentence": 3}[self.objective]
 
     @property
     def micro_batch(self) -> int:

@@ -68,7 +68,7 @@ def shape_of(config: RunConfig, vocabulary: int) -> Shape:
         program=config.execution.program,
         optimizer=config.optimizer.structure,
         skip_spikes=config.training.skip_spikes,
-        objective=config.training.objective,
+        objective=config.objective,
         separate_documents=config.data.documents == "separate",
     )
 

@@ -51,7 +51,7 @@ class _Row:
     step: int
     metrics: list[Reading]
     """Of every step since the row before, this one's last."""
-    evaluation: Callable[[], dict[str, float]] | None
+    evaluation: Callable[[], dict[str, np.ndarray]] | None
     started: float = field(default_factory=time.perf_counter)
 
 
@@ -89,7 +89,7 @@ class Training:
             config.execution.program,
             config.optimizer.structure,
             rule,
-            config.training.objective,
+            config.objective,
             config.data.documents == "separate",
         )
         self.program: Program = self.make_program()
@@ -225,24 +225,25 @@ class Training:
             return False
         return bool(processes.decide(lambda: time.perf_counter() - self.saved > self.config.execution.checkpoint_every_seconds))
 
-    def _start_evaluation(self) -> Callable[[], dict[str, float]]:
-        """Dispatch the held-out loss of each source; the returned function waits for them. Nats per token."""
-        losses = {name: self._start_loss(part) for name, part in self.validation.parts.items()}
-        return lambda: {name: loss() for name, loss in losses.items()}
+    def _start_evaluation(self) -> Callable[[], dict[str, np.ndarray]]:
+        """Dispatch `Program.evaluate` of each source's held-out text; the returned function waits for the sums over it."""
+        sums = {name: self._start_sum(part) for name, part in self.validation.parts.items()}
+        return lambda: {name: each() for name, each in sums.items()}
 
-    def _start_loss(self, validation: ValidationSet) -> Callable[[], float]:
+    def _start_sum(self, validation: ValidationSet) -> Callable[[], np.ndarray]:
         window_WxL1, size = validation.window_WxL1, self.config.micro_batch
         sums = []
         for first in range(0, len(window_WxL1), size):
             rows = window_WxL1[first : first + size]
             padded_BxL1 = np.pad(rows, ((0, size - len(rows)), (0, 0)))
             sums.append(self.place.evaluate(padded_BxL1, (np.arange(size) < len(rows)).astype(np.float32)))
-        return lambda: float(np.sum([each() for each in sums], dtype=np.float64)) / validation.tokens
+        return lambda: np.stack([np.atleast_1d(each()) for each in sums]).sum(axis=0, dtype=np.float64)
 
     def _write(self, row: _Row) -> None:
         """Record a logged step."""
         _check_finite(row.metrics, row.step)
-        losses = row.evaluation() if row.evaluation else {}
+        sums = row.evaluation() if row.evaluation else {}
+        losses = {name: float(sums[name][0]) / part.tokens for name, part in self.validation.parts.items() if sums}
         loss = self.validation.mean(losses) if losses else None
         if loss is not None and not math.isfinite(loss):
             raise _Diverged("held-out loss", row.step)
@@ -257,6 +258,7 @@ class Training:
             "loss": loss,
             "bits_per_byte": None if loss is None else self.validation.bits_per_byte(loss),
             **{f"loss_{name}": losses.get(name) for name in self.validation.parts if name},
+            **(self._pair_columns(sums) if self.config.objective == "next_sentence" else {}),
             "learning_rate": float(metrics.learning_rate),
             "gradient_norm": float(metrics.gradient_norm),
             **_noise_columns(metrics),
@@ -273,6 +275,14 @@ class Training:
             trained = (row.step - self.first_row.step) * self.config.training.batch_tokens
             changes["tokens_per_second"] = trained / (row.started - self.first_row.started)
         self._update(**changes, seconds=self._seconds(), **({} if loss is None else {"loss": loss}))
+
+    def _pair_columns(self, sums: dict[str, np.ndarray]) -> dict[str, float | None]:
+        """Of next-sentence prediction: means over the held-out pairs."""
+        names = ("next_sentence_loss", "next_sentence_accuracy")
+        if not sums:
+            return dict.fromkeys(names)
+        means = sums[""][1:] / len(self.validation.parts[""].window_WxL1)
+        return dict(zip(names, means.tolist(), strict=True))
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.begun

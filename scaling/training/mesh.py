@@ -38,6 +38,8 @@ LOGICAL_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"embedding/embedding", ("vocabulary", "width")),
     (r"positions/embedding", (None, "width")),
     (r"head/kernel", ("width", "vocabulary")),
+    (r"next_sentence/segments/embedding", (None, "width")),
+    (r"next_sentence/(pool|head)/kernel", ("width", None)),
     (r"blocks/\d+/attention/(query|key|value)/kernel", ("width", "heads")),
     (r"blocks/\d+/attention/(query|key|value)/bias", ("heads",)),
     (r"blocks/\d+/attention/output/kernel", ("heads", "width")),

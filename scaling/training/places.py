@@ -71,7 +71,7 @@ class Place(Protocol):
     def state(self) -> State:
         """The run's state now."""
 
-    def evaluate(self, tokens_BxL1: np.ndarray, weights_B: np.ndarray) -> Callable[[], float]:
+    def evaluate(self, tokens_BxL1: np.ndarray, weights_B: np.ndarray) -> Callable[[], np.ndarray]:
         """Dispatch `Program.evaluate` of the run's parameters now; the returned function waits for it."""
 
 
@@ -97,11 +97,11 @@ class Alone:
         """The run's state now."""
         return self._state
 
-    def evaluate(self, tokens_BxL1: np.ndarray, weights_B: np.ndarray) -> Callable[[], float]:
+    def evaluate(self, tokens_BxL1: np.ndarray, weights_B: np.ndarray) -> Callable[[], np.ndarray]:
         """Dispatch `Program.evaluate` of the run's parameters now; the returned function waits for it."""
         placed = (processes.place_array(each, self._program.batch_sharding) for each in (tokens_BxL1, weights_B))
-        loss = self._program.evaluate(self._state.parameters, *placed)
-        return lambda: float(loss)
+        sums = self._program.evaluate(self._state.parameters, *placed)
+        return lambda: np.asarray(sums)
 
 
 class Cohort:
@@ -162,9 +162,9 @@ class _Seat:
     def state(self) -> State:
         return self._cohort.state(self._seat)
 
-    def evaluate(self, tokens_BxL1: np.ndarray, weights_B: np.ndarray) -> Callable[[], float]:
-        loss_R = self._cohort.evaluate(tokens_BxL1, weights_B)
-        return lambda: float(np.asarray(loss_R)[self._seat])
+    def evaluate(self, tokens_BxL1: np.ndarray, weights_B: np.ndarray) -> Callable[[], np.ndarray]:
+        sums_R = self._cohort.evaluate(tokens_BxL1, weights_B)
+        return lambda: np.asarray(sums_R)[self._seat]
 
 
 def _stacked(trees: Sequence[Any]) -> Any:

@@ -25,7 +25,7 @@ from scaling.optimization import ADAMW, SpikeConfig, Structure
 from scaling.training.cross_entropy import TokenLosses, chunk_length, token_losses
 from scaling.training.gradients import GROUP_AXES, Noise, SmoothedNoise, batch_gradient, micro_batches, smooth
 from scaling.training.mesh import BATCH, RUN, check_divisible, make_mesh, make_run_mesh, parameter_shardings
-from scaling.training.objectives import Examples, hidden_tokens, next_tokens, one_hidden_token
+from scaling.training.objectives import Examples, hidden_tokens, next_tokens, one_hidden_token, text_places
 from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer, no_hyperparameters
 from scaling.training.spikes import no_spikes, skip_spike
 
@@ -71,7 +71,8 @@ class Program:
     """(state, tokens int32 [B, L + 1], hyperparameters) -> the next state; the old one is donated."""
     evaluate: Callable[[Any, Any, Any], Array]
     """(parameters, tokens int32 [B, L + 1], weights float32 [B]) -> summed cross entropy in nats over the weighted rows, of the
-    last L tokens each: where tokens are hidden, of each while it alone is."""
+    last L tokens each: where tokens are hidden, of each while it alone is. Of pairs [3]: and the summed loss of next-sentence
+    prediction, in nats, and how many are right, with no token hidden."""
     abstract_state: State
     """Shapes, types and shardings of the state, to restore a checkpoint into."""
     batch_sharding: NamedSharding
@@ -146,10 +147,10 @@ def _make_program(
     grouped = model.experts == 1  # the load of experts is balanced over the whole batch, not over a group's part of it
     groups = config.mesh.replica * config.mesh.data if grouped else 1
     training = replace(evaluation, batch_axes=BATCH_AXES[len(GROUP_AXES) :]) if groups > 1 else evaluation
-    causal = objective == "causal"
+    causal, pairs = objective == "causal", objective == "next_sentence"
 
     def make(key: Any) -> Transformer:
-        return Transformer(model, vocabulary, sequence_length, causal=causal, rngs=nnx.Rngs(key))
+        return Transformer(model, vocabulary, sequence_length, causal=causal, next_sentence=pairs, rngs=nnx.Rngs(key))
 
     graph = nnx.graphdef(nnx.eval_shape(lambda: make(0)))
 
@@ -167,9 +168,10 @@ def _make_program(
         if causal:
             return next_tokens(tokens_BxL1, separate_documents)
         key = jax.random.fold_in(jax.random.wrap_key_data(state.hiding), state.step)
-        return hidden_tokens(tokens_BxL1, key, vocabulary, separate_documents)
+        return hidden_tokens(tokens_BxL1, key, vocabulary, separate_documents, pairs)
 
-    def losses(parameters: Any, examples: Examples, execution: Execution) -> tuple[TokenLosses, Load | None]:
+    def losses(parameters: Any, examples: Examples, execution: Execution) -> tuple[TokenLosses, Load | None, Array | None]:
+        """Of the predicted tokens; the load of experts, if any; the logits [B, 2] of next sentences, if those are asked for."""
         transformer = nnx.merge(graph, nnx.State(parameters))
         x_BxLxD, load = transformer.hidden(examples.input_BxL, execution, examples.documents)
         sequences, places = len(examples.input_BxL) // execution.batch_shards, examples.target_BxM.shape[1]
@@ -178,7 +180,8 @@ def _make_program(
         def logits(x_BxCxD: Array) -> Array:
             return execution.constrain(transformer.logits(x_BxCxD), None, "tensor")
 
-        return token_losses(logits, examples.at_places(x_BxLxD), examples.target_BxM, chunk), load
+        follows_Bx2 = None if examples.follows_B is None else transformer.next_sentence(x_BxLxD)
+        return token_losses(logits, examples.at_places(x_BxLxD), examples.target_BxM, chunk), load, follows_Bx2
 
     def chosen_experts(parameters: Any, examples: Examples, accumulation: int) -> Array:
         """What part of the choices of a whole batch fell on each expert, of each layer."""
@@ -200,9 +203,11 @@ def _make_program(
             )
 
         def minimise(parameters: Any, some: Examples) -> tuple[Array, Array]:
-            token, load = losses(parameters, some, training)
+            token, load, follows_Bx2 = losses(parameters, some, training)
             cross_entropy = token.cross_entropy.mean()
             minimised = cross_entropy + hyper.z_loss * jnp.square(token.log_z).mean()
+            if follows_Bx2 is not None:  # the sum of both means, as in the authors' `run_pretraining.py`
+                minimised += optax.softmax_cross_entropy_with_integer_labels(follows_Bx2, some.follows_B).mean()
             if load is not None:
                 minimised += hyper.balance_loss * balance(load if chosen_NxE is None else load._replace(chosen_E=chosen_NxE))
             return minimised, cross_entropy
@@ -240,12 +245,18 @@ def _make_program(
 
         if causal:
             return weighted(next_tokens(tokens_BxL1, separate_documents))
-        places_L = jnp.arange(sequence_length)
+        places_L = jnp.asarray(text_places(sequence_length, pairs))
 
         def hiding(place: Array) -> Array:
             return weighted(one_hidden_token(tokens_BxL1, place, vocabulary, separate_documents))
 
-        return jax.lax.map(hiding, places_L).sum()
+        summed = jax.lax.map(hiding, places_L).sum()
+        if not pairs:
+            return summed
+        transformer, follows_B = nnx.merge(graph, nnx.State(parameters)), tokens_BxL1[:, 0]
+        follows_Bx2 = transformer.next_sentence(transformer.hidden(tokens_BxL1[:, 1:], evaluation)[0])
+        loss_B = optax.softmax_cross_entropy_with_integer_labels(follows_Bx2, follows_B)
+        return jnp.stack([summed, loss_B @ weights_B, (follows_Bx2.argmax(axis=1) == follows_B) @ weights_B])
 
     hyper, seed = no_hyperparameters(optimizer), jnp.uint32(0)
     if members is None:
