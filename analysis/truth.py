@@ -1,4 +1,4 @@
-"""The irreducible loss that a fit found, beside the entropy of the data where that is known exactly."""
+"""The irreducible loss that a fit found, beside what the source of the data loses on the same held-out tokens."""
 
 from dataclasses import dataclass
 
@@ -9,39 +9,46 @@ from analysis.results import Estimate, Fit
 
 @dataclass(frozen=True)
 class Truth:
-    """What the data's source says of the loss that no model goes below.
+    """What the data's source says of the loss that no model goes below; all in nats per token.
 
     Attributes:
-        entropy: of the source, nats per token, exact.
-        fitted: the irreducible loss E of the law, nats per token.
+        entropy: of the source, exact: its expected loss.
+        source_loss: its loss on the held-out tokens that all runs were judged by. It differs from the entropy by the chance
+            of that sample, which the source shares with every model: E is held against this.
+        fitted: the irreducible loss E of the law.
     """
 
     entropy: float
+    source_loss: float
     fitted: Estimate
 
     @property
     def inside(self) -> bool:
-        """Whether the interval of E holds the entropy."""
-        return self.fitted.low <= self.entropy <= self.fitted.high
+        """Whether the interval of E holds the source's loss."""
+        return self.fitted.low <= self.source_loss <= self.fitted.high
 
     @property
     def error_percent(self) -> float:
         """Of the fitted E."""
-        return 100 * (self.fitted.value / self.entropy - 1)
+        return 100 * (self.fitted.value / self.source_loss - 1)
 
     def __str__(self) -> str:
         """One sentence."""
         fitted = f"{self.fitted.value:.4f} ({self.fitted.low:.4f} to {self.fitted.high:.4f})"
         return (
-            f"Irreducible loss E: fitted {fitted}, true entropy {self.entropy:.4f} nats per token: "
-            f"{self.error_percent:+.1f} %, {'inside' if self.inside else 'outside'} the interval"
+            f"Irreducible loss E: fitted {fitted}, of the source itself on the held-out tokens {self.source_loss:.4f} nats per "
+            f"token: {self.error_percent:+.1f} %, {'inside' if self.inside else 'outside'} the interval "
+            f"(the source's entropy: {self.entropy:.4f})"
         )
 
 
 def find_truth(fit: Fit, points: pd.DataFrame) -> Truth | None:
-    """The truth about the fitted points; None where the law has no E, or no one entropy of their source is known."""
+    """The truth about the fitted points; None where the law has no E, or no one loss of their source is known."""
     used = points[points["run"].isin(fit.origin.runs)]
-    entropies = used["entropy"].unique() if "entropy" in used else []
-    if "E" not in fit.estimates or len(entropies) != 1 or pd.isna(entropies[0]):
+    if "E" not in fit.estimates or not {"entropy", "source_loss"} <= set(used):
         return None
-    return Truth(float(entropies[0]), fit.estimates["E"])
+    known = used[["entropy", "source_loss"]].drop_duplicates()
+    if len(known) != 1 or known.isna().any(axis=None):
+        return None
+    entropy, source_loss = map(float, known.iloc[0])
+    return Truth(entropy, source_loss, fit.estimates["E"])

@@ -1,5 +1,5 @@
 """How long the standard library takes to prepare and to find again; how fast batches come out of its stores, and of one of 10^9
-tokens, in how much memory.
+tokens, in how much memory; whether Grain's prefetch over a store is faster, and how fast text is tokenised as it is read.
 
 python benchmarks/data_throughput.py [tokens]
 """
@@ -8,14 +8,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from scaling.data.batches import Batches, MixedBatches
+from scaling.data.blocks import Blocks, Lengths, StreamedBatches
 from scaling.data.configuration import DataConfig, TokenizerConfig
+from scaling.data.dataset import Dataset
 from scaling.data.prepare import prepare
 from scaling.data.store import open_store, shard_path, write_index, write_shard
+from scaling.data.streaming import TokensOf
 from scaling.data.tokenizers import SymbolTokenizer
 
 STEPS = 500
@@ -37,19 +41,50 @@ def main() -> None:
             print("\n".join(dataset.report))
             for batch_size, length in ((32, 128), (64, 256), (16, 1024)):
                 measure(Batches(dataset.train, length, batch_size, seed=0), batch_size, length)
+            measure_grain(dataset)
+            measure_stream(dataset)
         large = Path(directory) / "large"
         write_large(large, tokens)
         subprocess.run([sys.executable, __file__, large, "read"], check=True)
     return None
 
 
-def measure(batches: Batches | MixedBatches, batch_size: int, length: int, what: str = "") -> None:
+def measure(batches: Batches | MixedBatches | StreamedBatches, batch_size: int, length: int, what: str = "") -> None:
+    measure_each(lambda step: batches.rows(step, 0, batch_size), batch_size, length, what)
+
+
+def measure_each(batch: Callable[[int], np.ndarray], batch_size: int, length: int, what: str) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     for step in range(STEPS):
-        batches.rows(step, 0, batch_size)
+        batch(step)
     wall, cpu = ((now - then) / STEPS for now, then in ((time.perf_counter(), wall), (time.process_time(), cpu)))
     tokens = batch_size * length / 1e6
-    print(f"{what}batches of {batch_size} x {length}: {tokens / wall:.0f} M tokens/s, {tokens / cpu:.0f} M in a CPU second")
+    print(f"{what}batches of {batch_size} x {length}: {tokens / wall:.2f} M tokens/s, {tokens / cpu:.2f} M in a CPU second")
+
+
+def measure_grain(dataset: Dataset, batch_size: int = 64, length: int = 256) -> None:
+    """The same sequences by `grain.MapDataset`, read one by one and put together, and in whole batches."""
+    import grain
+
+    batches = Batches(dataset.train, length, batch_size, seed=0)
+    one_by_one = grain.MapDataset.range(STEPS * batch_size).map(lambda number: batches.sequences(np.array([number]))[0])
+    whole = grain.MapDataset.range(STEPS).map(batches.at)
+    for what, places in (("sequences", one_by_one.batch(batch_size)), ("batches", whole)):
+        for threads in (0, 4):
+            ahead = iter(places.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=8 * threads)))
+            measure_each(lambda _, ahead=ahead: next(ahead), batch_size, length, f"Grain, {what}, {threads} threads: ")
+
+
+def measure_stream(dataset: Dataset, batch_size: int = 64, length: int = 256) -> None:
+    """The same text, tokenised as it is read; over and over, since a pass is short."""
+    source, train = dataset.corpus.source, np.load(dataset.corpus.home / "train.npy")
+    length_C = np.diff(dataset.train.start_C1)
+    tokens_of = TokensOf(source.open(), dataset.tokenizer, frozenset())
+    lengths = Lengths(float(length_C.mean()), float(length_C.std()))
+    count = 100 * len(train)
+    blocks = Blocks(lambda number: tokens_of(int(train[number % len(train)])), count, lengths, length, seed=0)
+    print(f"streamed: {blocks.unread:.0%} of a pass unread")
+    measure(StreamedBatches(blocks, length, batch_size), batch_size, length, "streamed: ")
 
 
 def write_large(directory: Path, tokens: int) -> None:

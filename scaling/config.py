@@ -197,10 +197,10 @@ class RunConfig(Section):
             raise ValueError(f"training.batch_tokens {batch} is not a multiple of data.sequence_length {length}")
         if self.training.unique_tokens is not None and self.training.unique_tokens < length:
             raise ValueError(f"training.unique_tokens {self.training.unique_tokens} is less than data.sequence_length {length}")
+        if self.training.unique_tokens is not None and self.data.streaming:
+            raise ValueError("training.unique_tokens needs a corpus that is tokenised first; leave data.streaming out")
         if tokens < batch:
             raise ValueError(f"training.tokens {tokens} is less than one batch of {batch} tokens")
-        if self.training.objective == "masked" and self.data.documents == "separate":
-            raise ValueError("training.objective masked needs data.documents joined, not separate")
         if self.schedule.warmup_tokens > tokens:
             raise ValueError(f"schedule.warmup_tokens {self.schedule.warmup_tokens:g} exceed training.tokens {tokens}")
         shards, rows = self.execution.mesh.batch_shards, self.micro_batch
@@ -268,6 +268,7 @@ def identity(config: "AnyRun", corpus: str, tokenizer: str) -> dict[str, Any]:
         "sequence_length": config.data.sequence_length,
         "validation_tokens": config.data.validation_tokens,
         **({} if config.data.documents == "joined" else {"documents": config.data.documents}),
+        **({"streaming": True} if config.data.streaming else {}),
     }
     return {**fields, "recipe": RECIPE}
 

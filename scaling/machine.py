@@ -1,7 +1,9 @@
-"""What this machine has, and how fast it multiplies matrices. Imports jax only when asked for devices."""
+"""What this machine has, and how fast it multiplies matrices. Imports jax only when asked for devices or their memory."""
 
 import os
 import platform
+import resource
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,7 @@ def look() -> Machine:
     import jax
 
     devices = jax.devices()
-    memory = _memory()
+    memory = host_memory()
     limit = (devices[0].memory_stats() or {}).get("bytes_limit", 0) if devices[0].platform != "cpu" else memory
     return Machine(
         system=f"{platform.platform()}, Python {platform.python_version()}",
@@ -64,7 +66,28 @@ def products_per_second(machine: Machine) -> float:
     return len(machine.devices) * done * 2 * side**3 / (time.perf_counter() - begun)
 
 
-def _memory() -> int:
+def host_memory() -> int:
+    """Bytes of the machine, or of the container where that has less; 0 where it is not known."""
+    limits = (_machine_memory(), _container_memory())
+    return min((each for each in limits if each), default=0)
+
+
+def peak_memory() -> dict[str, int]:
+    """The most bytes that this process has had so far: `process_peak_bytes`, and of an accelerator `device_peak_bytes`."""
+    import jax
+
+    peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in jax.local_devices()]
+    return {"process_peak_bytes": _process_peak(), **({"device_peak_bytes": max(peaks)} if any(peaks) else {})}
+
+
+def _process_peak() -> int:
+    kernel = Path("/proc/self/status")
+    if kernel.exists():  # getrusage would count what the process was before it became this program
+        return int(kernel.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _machine_memory() -> int:
     facts = Path("/proc/meminfo")
     if facts.exists():
         return int(facts.read_text().split("MemTotal:")[1].split()[0]) * 1024
@@ -72,3 +95,10 @@ def _memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
         return 0
+
+
+def _container_memory() -> int:
+    """The limit of the control group (version 2) that this process is in; 0 where there is none."""
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.exists() else "max"
+    return 0 if text == "max" else int(text)

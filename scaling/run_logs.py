@@ -13,6 +13,11 @@ from pathlib import Path
 from scaling.stores import bucket_of, is_bucket, store_of
 
 
+def logs_here(sweep: Path) -> Path:
+    """Where the processes of this machine that see to a sweep write what they print: a directory, also for one in a bucket."""
+    return Path(tempfile.gettempdir()) / f"scaling-{sweep.name}" if is_bucket(sweep) else sweep / "logs"
+
+
 @contextmanager
 def log_file(run: Path) -> Iterator[Path]:
     """A local file to append to; a bucket gets a copy of it as often as it takes writes, and at the end."""

@@ -47,6 +47,7 @@ def specify(config: AnyRun, dataset: Data) -> Specification:
         "tokenizer": dataset.tokenizer.hash,
         "vocabulary": vocabulary,
         "entropy": None if extra else getattr(dataset.corpus, "entropy", None),
+        "source_loss": None if extra else getattr(dataset, "source_loss", None),
     }
     fields = identity(config, dataset.corpus.hash, dataset.tokenizer.hash)
     return Specification(run_id(fields), fields, facts, config)

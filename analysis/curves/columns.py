@@ -76,6 +76,7 @@ COLUMNS = {
         ("eval/loss", "val_loss", "valid_loss", "validation_loss", "eval_loss", "final_loss", "test_loss", "L"),
     ),
     "entropy": Column(float, "nats per token", "of the data's source, where it is known exactly: no expected loss is below it"),
+    "source_loss": Column(float, "nats per token", "what the data's source loses on the held-out tokens, where known"),
     "bits_per_byte": Column(float, "bits", "held-out cross entropy per UTF-8 byte", ("bpb", "val_bpb")),
     "learning_rate": Column(float, "", "of this step", ("lr", "train/lr", "train/learning_rate")),
     "peak_learning_rate": Column(float, "", "the highest of the run", ("max_lr", "peak_lr", "base_lr")),

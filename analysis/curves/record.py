@@ -17,6 +17,7 @@ FACTS = (
     "non_embedding_and_head_parameters",
     "steps",
     "entropy",
+    "source_loss",
 )
 
 Rows = list[dict[str, Any]]

@@ -61,10 +61,11 @@ def size_bar(ax: Axes, norm: LogNorm, column: str) -> None:
     bar.outline.set_visible(False)
 
 
-def entropy_line(ax: Axes, table: pd.DataFrame) -> None:
-    """A line at each entropy that the data's sources are known to have: no expected loss is below it."""
-    for entropy in table["entropy"].dropna().unique() if "entropy" in table else ():
-        ax.axhline(entropy, color=HOLDOUT, lw=1.2, ls=":", label=f"true entropy, {entropy:.4g}")
+def source_line(ax: Axes, table: pd.DataFrame) -> None:
+    """A line at the loss that each source of the data has on the held-out tokens, where it is known: no model goes below it."""
+    known = table.dropna(subset=["source_loss", "entropy"]).drop_duplicates(["source_loss", "entropy"])
+    for loss, entropy in zip(known["source_loss"], known["entropy"], strict=True):
+        ax.axhline(loss, color=HOLDOUT, lw=1.2, ls=":", label=f"the source itself, {loss:.4g} (its entropy: {entropy:.4g})")
 
 
 def log_axis(ax: Axes, which: str) -> None:

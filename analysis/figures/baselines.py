@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.errors import AnalysisError
-from analysis.figures.axes import MUTED, SIZES, entropy_line, log_axis, new_axes, size_bar, size_norm, styled
+from analysis.figures.axes import MUTED, SIZES, log_axis, new_axes, size_bar, size_norm, source_line, styled
 
 
 @styled()
@@ -36,7 +36,7 @@ def baselines(curves: pd.DataFrame, points: pd.DataFrame, parameters: str, ax: A
         for size, rows in networks.sort_values("tokens").groupby(parameters):
             ax.plot(rows["tokens"], rows["loss"], "-o", color=SIZES(norm(size)), ms=4)
         size_bar(ax, norm, parameters)
-    entropy_line(ax, curves)
+    source_line(ax, curves)
     for style, label in (("--s", "n-gram models"), ("-o", "networks, at the end of a run")):
         ax.plot([], [], style, color=MUTED, ms=4, label=label)
     ax.legend(loc="lower left")

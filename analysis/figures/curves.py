@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from analysis.conventions import SIMPLE, Convention
 from analysis.errors import AnalysisError
-from analysis.figures.axes import HOLDOUT, MEASURED, MUTED, SIZES, entropy_line, log_axis, new_axes, size_bar, size_norm, styled
+from analysis.figures.axes import HOLDOUT, MEASURED, MUTED, SIZES, log_axis, new_axes, size_bar, size_norm, source_line, styled
 from analysis.frontier import Frontier
 from analysis.results import Fit
 
@@ -43,7 +43,7 @@ def loss_curves(
     if envelope is not None:
         line: dict[str, Any] = {"color": MEASURED, "lw": 2.2, "alpha": 0.75, "zorder": 4}
         ax.plot(envelope.optima["budget"], envelope.optima["loss"], label="envelope (approach 1)", **line)
-    entropy_line(ax, rows)
+    source_line(ax, rows)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper right")
     if rows["c"].max() < 1.01 * rows["c"].min():  # one budget

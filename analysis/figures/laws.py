@@ -14,11 +14,11 @@ from analysis.figures.axes import (
     MUTED,
     PARAMETERS,
     SIZES,
-    entropy_line,
     log_axis,
     new_axes,
     size_bar,
     size_norm,
+    source_line,
     styled,
 )
 from analysis.results import Fit
@@ -42,7 +42,7 @@ def fitted_losses(fit: Fit, points: pd.DataFrame, ax: Axes | None = None) -> Axe
             ax.scatter(table["tokens"], table["loss"], c=colours, marker=marker, s=30 if marker == "o" else 130, zorder=3)
             ax.scatter([], [], c=MUTED, marker=marker, s=30 if marker == "o" else 130, label=label)
     ax.plot([], [], color=MUTED, label="fitted law")
-    entropy_line(ax, used)
+    source_line(ax, used)
     ax.legend(loc="upper right")
     ax.set(xlabel="training tokens", ylabel="final held-out loss (nats per token)", title="The fitted law and its data")
     log_axis(ax, "x")

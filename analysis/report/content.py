@@ -12,6 +12,7 @@ from analysis.allocation import compute_optimal, optimum
 from analysis.checks import Finding, Verdict
 from analysis.figures.axes import PARAMETERS, short
 from analysis.report.methods import citation, methods, power
+from analysis.report.one_axis import along_one_axis
 from analysis.report.provenance import Records, configuration, read_records
 from analysis.results import Fit, now
 from analysis.study import Study
@@ -83,7 +84,7 @@ def gather(study: Study, name: str, source: Any = None, budgets: Sequence[float]
         written=written,
         study=study,
         records=records,
-        answer=answer(fit, study.points) if fit else [],
+        answer=answer(fit, study.points) if fit else along_one_axis(study.points, study.convention.parameters),
         comparison=[] if study.comparison is None else study.comparison.to_dict("records"),
         optimum=compute_optimal(fit, list(budgets) or default_budgets(fit)).to_dict("records") if fit else [],
         convention=PARAMETERS.get(fit.parameters_column, fit.parameters_column) if fit else "",

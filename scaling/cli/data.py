@@ -51,11 +51,14 @@ def show_verb(
     from scaling.data.dataset import Mixture
     from scaling.data.prepare import prepare
     from scaling.data.statistics import beginnings, statistics
+    from scaling.data.streaming import Streamed
 
     with _workforce(workers) as workforce:
         dataset = prepare(config, directory, workforce)
     for line in dataset.report:
         show(line)
+    if isinstance(dataset, Streamed):
+        return
     sources = dataset.sources if isinstance(dataset, Mixture) else {"": dataset}
     for name, source in sources.items():
         table = Table(title=f"training tokens {f'of {name}' if name else ''}", title_justify="left", show_header=False)

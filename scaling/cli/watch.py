@@ -23,10 +23,11 @@ AHEAD = 10.0  # times the largest planned budget: where the law is followed
 def watch(
     path: SweepPath,
     tracker: Annotated[
-        str | None, typer.Option(help="send the curves to wandb or mlflow too, from where an earlier watch stopped")
+        str | None, typer.Option(help="send the curves to wandb, mlflow or trackio too, from where an earlier watch stopped")
     ] = None,
     price: Annotated[
-        float | None, typer.Option(min=0, help="of one device for an hour, in any currency: adds the cost")
+        float | None,
+        typer.Option(min=0, help="of one device for an hour, in any currency: adds the cost; that of the plan's hardware"),
     ] = None,
     web: Annotated[
         bool, typer.Option("--web", help="serve a page with curves and the law so far, on this machine only")
@@ -40,9 +41,10 @@ def watch(
     from rich.console import Console
 
     from scaling.watch import terminal
-    from scaling.watch.progress import read_progress
+    from scaling.watch.progress import planned_price, read_progress
 
     read_progress(path)  # is it one?
+    price = planned_price(path) if price is None else price
     send = sender(path, tracker)
     try:
         if not web:

@@ -94,6 +94,8 @@ class DataConfig(CorpusConfig):
     max_epochs: Amount = 1.0
     world_tokens: Count = 2**24
     """How many tokens of a world are made for training."""
+    streaming: bool = False
+    """Training text is tokenised as it is read (`scaling/data/streaming.py`): for what is too large to be tokenised first."""
 
     @model_validator(mode="before")
     @classmethod
@@ -110,6 +112,8 @@ class DataConfig(CorpusConfig):
 
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":
+        if self.streaming:
+            self._check_streaming()
         if self.mixture is None:
             return self
         stated = sorted(self.model_fields_set & set(CorpusConfig.model_fields) - _defaults(self))
@@ -123,6 +127,16 @@ class DataConfig(CorpusConfig):
             if named_world(source.corpus):
                 raise ValueError(f"the source {name} of the mixture is a world, which brings its own tokens")
         return self
+
+    def _check_streaming(self) -> None:
+        if self.mixture is not None:
+            raise ValueError("data.streaming reads one corpus; prepare the sources of a mixture, without data.streaming")
+        if self.corpus.partition(":")[0] not in ("tfds", "hf"):
+            raise ValueError(f"data.streaming is for tfds: and hf:, whose documents are found by number, not for {self.corpus}")
+        if self.near_duplicates == "drop":
+            raise ValueError("data.streaming looks for no duplicates; leave data.near_duplicates out")
+        if self.max_epochs != 1:
+            raise ValueError(f"data.streaming reads each document once at most; data.max_epochs is {self.max_epochs:g}")
 
 
 def _defaults(config: CorpusConfig) -> set[str]:

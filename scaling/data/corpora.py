@@ -61,7 +61,7 @@ def open_corpus(config: CorpusConfig, directory: Path, workforce: Workforce = AL
     """
     files, source = _find(config, directory)
     arguments = [_METHOD, config.text_field, config.train_split, config.validation_split, config.near_duplicates]
-    home = directory / "corpora" / _fingerprint(files or _files_of(source), arguments)
+    home = directory / "corpora" / _fingerprint(files or source.files, arguments)
     if not (home / "corpus.json").is_file():
         with resumable_directory(home) as partial:
             here = source
@@ -83,18 +83,30 @@ def _find(config: CorpusConfig, directory: Path) -> tuple[list[Path], Source]:
     if config.corpus == "stdlib" or (kind == "files" and rest):
         if config.train_split or config.validation_split:
             raise ScalingError(f"data.train_split and data.validation_split are for tfds: and hf:, not for {config.corpus}")
+        if "://" in rest:
+            raise ScalingError(f"data.corpus: {config.corpus}: files: are on this machine's disks; copy them here")
         files = matching_files(rest) if rest else stdlib_files()
         if not files:
             raise ScalingError(
                 f"data.corpus: no files match {config.corpus}; give a folder or a glob of text, .jsonl or .parquet files"
             )
         return files, Source("parts", Path())
+    return [], find_source(config, directory)
+
+
+def find_source(config: CorpusConfig, directory: Path) -> Source:
+    """Where the dataset is that a `tfds:` or `hf:` corpus names, and which of its splits are meant.
+
+    Raises:
+        ScalingError: there is none; the kind of corpus is not known.
+    """
+    kind, _, rest = config.corpus.partition(":")
     if kind == "tfds" and rest:
         place = dataset_directory(rest, directory / "buckets")
-        return [], Source("tfds", place, _splits(config, place, tfds_splits(place)), config.text_field)
+        return Source("tfds", place, _splits(config, place, tfds_splits(place)), config.text_field)
     if kind == "hf" and rest:
         place = Path(rest).expanduser().absolute()
-        return [], Source("arrow", place, _splits(config, place, list(arrow_splits(place))), config.text_field)
+        return Source("arrow", place, _splits(config, place, list(arrow_splits(place))), config.text_field)
     near = difflib.get_close_matches(kind, _KINDS, n=1)
     hint = f"; did you mean {':'.join([near[0], rest] if rest else near)}?" if near else ""
     raise ScalingError(f"data.corpus: {config.corpus!r} is none of stdlib, files:PATTERN, tfds:NAME and hf:DIRECTORY{hint}")
@@ -110,11 +122,6 @@ def _splits(config: CorpusConfig, place: Path, names: Sequence[str]) -> tuple[st
             if re.split(r"\[", part)[0].strip() not in (*names, "all"):
                 raise no_split(place, part.strip(), names)
     return (train, held_out) if held_out else (train,)
-
-
-def _files_of(source: Source) -> list[Path]:
-    homes = [source.directory, *(arrow_splits(source.directory).values() if source.kind == "arrow" else [])]
-    return sorted({path for home in homes for path in home.iterdir() if path.is_file()})
 
 
 def _fingerprint(files: list[Path], arguments: Sequence[object]) -> str:

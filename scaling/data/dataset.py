@@ -1,5 +1,6 @@
 """What a run needs of its data, prepared: one corpus, or a mixture of several."""
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from scaling.data.batches import Batches, MixedBatches
 from scaling.data.corpora import Corpus
 from scaling.data.store import TokenStore
+from scaling.data.streaming import Streamed
 from scaling.data.tokenizers import BpeTokenizer, Tokenizer
 from scaling.data.validation import MixedValidation, ValidationSet
 from scaling.data.worlds.corpus import WorldCorpus
@@ -44,6 +46,11 @@ class Dataset:
         """See `Counts`; None for a world."""
         return self.corpus.counts.contamination if isinstance(self.corpus, Corpus) else None
 
+    @functools.cached_property
+    def source_loss(self) -> float | None:
+        """What the world that the held-out tokens come from loses on them, nats per token; None for a text."""
+        return self.corpus.world.loss(self.held_out.window_WxL1) if isinstance(self.corpus, WorldCorpus) else None
+
     @property
     def report(self) -> list[str]:
         """What was read, for people: documents, bytes, tokens, and what was dropped."""
@@ -51,7 +58,8 @@ class Dataset:
         lines = [f"corpus {self.corpus.name} ({self.corpus.hash}), tokenizer of {tokenizer.vocabulary} ({tokenizer.hash})"]
         if isinstance(self.corpus, WorldCorpus):
             made = f"{self.train.tokens:,} and {self.validation.tokens:,} tokens for training and validation"
-            return [*lines, f"{made}; entropy {self.corpus.entropy:.6f} nats per token"]
+            known = f"entropy {self.corpus.entropy:.6f} nats per token, {self.source_loss:.6f} on the held-out tokens"
+            return [*lines, made, known]
         for split, store in (("train", self.train), ("validation", self.validation)):
             lines.append(
                 f"{split}: {store.documents:,} documents, {store.bytes / 1e6:.2f} MB, {store.tokens:,} tokens "
@@ -129,5 +137,5 @@ def _normalised(weights: dict[str, float]) -> dict[str, float]:
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
-Data = Dataset | Mixture
+Data = Dataset | Mixture | Streamed
 """What `prepare` makes."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from scaling.errors import ScalingError
@@ -42,6 +43,12 @@ class Source:
     splits: tuple[str, ...] = ("documents",)
     text_field: str = "text"
 
+    @property
+    def files(self) -> list[Path]:
+        """All files of the dataset, sorted."""
+        homes = [self.directory, *(arrow_splits(self.directory).values() if self.kind == "arrow" else [])]
+        return sorted({path for home in homes for path in home.iterdir() if path.is_file()})
+
     def open(self) -> Documents:
         """Its documents.
 
@@ -71,22 +78,30 @@ class ArrayRecord:
     def __init__(self, path: str | Path):
         from array_record.python.array_record_module import ArrayRecordReader
 
-        self._reader = ArrayRecordReader(str(path), options="readahead_buffer_size:0")
+        self._path, self._reader = path, ArrayRecordReader(str(path), options="readahead_buffer_size:0")
 
     def __len__(self) -> int:
         return self._reader.num_records() if self._reader.ok() else 0
 
     def __getitem__(self, index: int) -> bytes:
-        return self._reader.read([index])[0]
+        try:
+            return self._reader.read([index])[0]
+        except RuntimeError as error:  # what its checksums say
+            reason = str(error).splitlines()[0]
+            raise ScalingError(f"{self._path}: record {index} is damaged: {reason}; get the file anew") from None
 
 
 class TfRecord:
-    """The whole records of a TFRecord file: each is its length in 8 bytes, 4 bytes of checksum, itself, 4 bytes of checksum.
+    """The whole records of a TFRecord file: each is its length in 8 bytes, their checksum, itself, its checksum.
 
-    Checksums are not compared.
+    The checksums are masked CRC-32C, 4 bytes (TensorFlow, `core/lib/io/record_writer.h` and `core/lib/hash/crc32c.h`).
+
+    Raises:
+        ScalingError: a checksum differs: of a length when the file is opened, of a record when that is read.
     """
 
     def __init__(self, path: str | Path):
+        self._path = path
         self._content: Any = b""
         self._starts: list[int] = []
         if Path(path).is_file() and Path(path).stat().st_size:
@@ -94,20 +109,27 @@ class TfRecord:
                 self._content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         start = 0
         while start + 16 <= len(self._content):
-            end = start + 16 + self._length(start)
+            end = start + 16 + int.from_bytes(self._checked(start, 8, len(self._starts)), "little")
             if end <= len(self._content):
                 self._starts.append(start)
             start = end
 
-    def _length(self, start: int) -> int:
-        return int.from_bytes(self._content[start : start + 8], "little")
+    def _checked(self, start: int, length: int, record: int) -> bytes:
+        import google_crc32c
+
+        end = start + length
+        content, expected = self._content[start:end], int.from_bytes(self._content[end : end + 4], "little")
+        found = google_crc32c.value(content)
+        if ((found >> 15 | found << 17) + 0xA282EAD8) % 2**32 != expected:
+            raise ScalingError(f"{self._path}: record {record} is damaged: it does not have its checksum; get the file anew")
+        return content
 
     def __len__(self) -> int:
         return len(self._starts)
 
     def __getitem__(self, index: int) -> bytes:
         start = self._starts[index]
-        return self._content[start + 12 : start + 12 + self._length(start)]
+        return self._checked(start + 12, int.from_bytes(self._content[start : start + 8], "little"), index)
 
 
 class _Pieces:
@@ -154,8 +176,8 @@ class Tfds:
         for split in source.splits:
             try:
                 files = info.splits[split].file_instructions
-            except (ValueError, KeyError, AssertionError):
-                raise no_split(source.directory, split, info.splits) from None
+            except (ValueError, KeyError, AssertionError, NotImplementedError) as error:
+                raise no_split(source.directory, split, info.splits, error) from None
             held = {each.filename: len(open_file(each.filename)) for each in files}
             due = {each.filename: each.examples_in_shard for each in files}
             if held != due:  # of a shard that is missing or cut TFDS itself says nothing
@@ -178,34 +200,62 @@ class Arrow:
     """A dataset written by `save_to_disk` of Hugging Face's `datasets`: Arrow streams, mapped into memory."""
 
     def __init__(self, source: Source):
-        import pyarrow as pa
-
         homes = arrow_splits(source.directory)
-        self._columns, self.lengths = [], []
+        open_split = functools.cache(lambda name: _Column(source, homes[name]))
+        pieces: list[tuple[Records, int, int]] = []
+        self.lengths = []
         for split in source.splits:
-            if split not in homes:
-                raise no_split(source.directory, split, homes)
-            state = json.loads((homes[split] / "state.json").read_text())
-            try:
-                files = [pa.memory_map(str(homes[split] / each["filename"])) for each in state["_data_files"]]
-                tables = [pa.ipc.open_stream(file).read_all() for file in files]
-            except (OSError, pa.ArrowInvalid) as error:
-                raise ScalingError(f"{homes[split]} is damaged: {error}") from None
-            table = pa.concat_tables(tables)
-            if source.text_field not in table.column_names:
-                raise no_field(source, table.column_names)
-            column = table[source.text_field]
-            if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-                raise no_text(source.text_field, str(column.type))
-            self._columns.append(column)
-            self.lengths.append(len(column))
+            stretches = [(split, 0, len(open_split(split)))] if split in homes else _stretches(source, split, homes, open_split)
+            pieces += [(open_split(name), start, stop - start) for name, start, stop in stretches]
+            self.lengths.append(sum(stop - start for _, start, stop in stretches))
+        self._records = _Pieces(pieces)
 
     def __getitem__(self, index: int) -> bytes:
-        for column, length in zip(self._columns, self.lengths, strict=True):
-            if index < length:
-                return column[index].as_buffer().to_pybytes() if column[index].is_valid else b""
-            index -= length
-        raise IndexError(index)
+        return self._records[index]
+
+
+class _Column:
+    """The texts of a split on disk, and how many are in each of its files."""
+
+    def __init__(self, source: Source, home: Path):
+        import pyarrow as pa
+
+        state = json.loads((home / "state.json").read_text())
+        try:
+            files = [pa.memory_map(str(home / each["filename"])) for each in state["_data_files"]]
+            tables = [pa.ipc.open_stream(file).read_all() for file in files]
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ScalingError(f"{home} is damaged: {error}") from None
+        table = pa.concat_tables(tables)
+        if source.text_field not in table.column_names:
+            raise no_field(source, table.column_names)
+        self._texts = table[source.text_field]
+        if not (pa.types.is_string(self._texts.type) or pa.types.is_large_string(self._texts.type)):
+            raise no_text(source.text_field, str(self._texts.type))
+        self.shard_lengths = list(map(len, tables))
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, index: int) -> bytes:
+        text = self._texts[index]
+        return text.as_buffer().to_pybytes() if text.is_valid else b""
+
+
+def _stretches(
+    source: Source, split: str, homes: dict[str, Path], open_split: Callable[[str], _Column]
+) -> list[tuple[str, int, int]]:
+    """What a split as TFDS spells it is: of some splits on disk, from where to where."""
+    import tensorflow_datasets as tfds  # for its reading of the words alone
+
+    columns = {name: open_split(name) for name in homes}
+    sizes = {name: SimpleNamespace(num_examples=len(each), shard_lengths=each.shard_lengths) for name, each in columns.items()}
+    try:
+        found = tfds.core.ReadInstruction.from_spec(split).to_absolute(sizes)
+    except (ValueError, NotImplementedError) as error:
+        raise no_split(source.directory, split, homes, error) from None
+    whole = [(each.splitname, each.from_ or 0, len(columns[each.splitname]) if each.to is None else each.to) for each in found]
+    return [(name, start, max(start, stop)) for name, start, stop in whole]
 
 
 def arrow_splits(directory: Path) -> dict[str, Path]:
@@ -223,9 +273,13 @@ def arrow_splits(directory: Path) -> dict[str, Path]:
     return {name: directory / name for name in names}
 
 
-def no_split(directory: Path, split: str, known: Sequence[str] | Any) -> ScalingError:
-    """The error for a split that is not there."""
-    return ScalingError(f"{directory} has no split {split}; it has {', '.join(known)}")
+def no_split(directory: Path, split: str, known: Sequence[str] | Any, error: Exception | None = None) -> ScalingError:
+    """The error for a split that is not there, or for a slice that cannot be taken of one that is."""
+    names = {part.split("[")[0].strip() for part in split.split("+")}
+    if error is None or not names <= {*known, "all"}:
+        return ScalingError(f"{directory} has no split {split}; it has {', '.join(known)}")
+    reason = str(error).splitlines()[-1]
+    return ScalingError(f"{directory} has no split {split}: {reason} (as train[:10%], train[100:200] or train+test)")
 
 
 def no_field(source: Source, known: Sequence[str] | Any) -> ScalingError:

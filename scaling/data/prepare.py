@@ -2,6 +2,7 @@
 
     <directory>/corpora/<fingerprint of the source>/      which documents are kept, and the text of what is no dataset already
     <directory>/stores/<corpus hash>/<tokenizer>/          tokenizer.json and the stores of both splits (of a world too)
+    <directory>/streams/<corpus hash>/<tokenizer>/         of what is tokenised as it is read: the held-out store alone
     <directory>/buckets/                                   copies of datasets in buckets
 
 Every directory appears whole or not at all, and what was broken off goes on; any of them can be deleted and is made anew.
@@ -16,12 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from scaling.data.atomic import new_file, resumable_directory
-from scaling.data.configuration import DataConfig, TokenizerConfig
+from scaling.data.configuration import DataConfig
 from scaling.data.corpora import Corpus, open_corpus
 from scaling.data.dataset import Data, Dataset, Mixture
 from scaling.data.parts import ALONE, Part, Workforce
 from scaling.data.store import encoded, open_store, shard_path, write_index, write_shard
-from scaling.data.tokenizers import TRAINING_BYTES, Tokenizer, beginning, load_tokenizer, make_tokenizer
+from scaling.data.streaming import open_stream
+from scaling.data.tokenizers import TRAINING_BYTES, Tokenizer, beginning, label_of, load_tokenizer, make_tokenizer
 from scaling.data.validation import validation_windows
 from scaling.data.worlds import named_world
 from scaling.data.worlds.corpus import WorldCorpus, check_alignment, make_corpus
@@ -41,6 +43,8 @@ def prepare(data: DataConfig, directory: str | Path, workforce: Workforce = ALON
             `directory` is damaged or cannot be written.
     """
     directory = Path(directory)
+    if data.streaming:
+        return open_stream(data, directory)
     if data.mixture is not None:
         return _mixture(data, directory, workforce)
     world = named_world(data.corpus)
@@ -50,7 +54,7 @@ def prepare(data: DataConfig, directory: str | Path, workforce: Workforce = ALON
         return _opened(made, home, data)
     corpus = open_corpus(data, directory, workforce)
     make = functools.partial(make_tokenizer, data.tokenizer, corpus.texts("train"))
-    return _opened(corpus, _encode(corpus, _label(data.tokenizer), make, directory, workforce), data)
+    return _opened(corpus, _encode(corpus, label_of(data.tokenizer), make, directory, workforce), data)
 
 
 def _mixture(data: DataConfig, directory: Path, workforce: Workforce) -> Mixture:
@@ -66,7 +70,7 @@ def _mixture(data: DataConfig, directory: Path, workforce: Workforce) -> Mixture
         for name, corpus in corpora.items():
             yield from beginning(corpus.texts("train"), int(TRAINING_BYTES * weights[name] / sum(weights.values())))
 
-    label = _label(data.tokenizer)
+    label = label_of(data.tokenizer)
     if data.tokenizer.kind == "bpe":  # trained on all of them
         contents = repr(sorted((corpora[name].hash, weights[name]) for name in corpora))
         label += f"-{hashlib.sha256(contents.encode()).hexdigest()[:16]}"
@@ -81,12 +85,6 @@ def _opened(corpus: Corpus | WorldCorpus, home: Path, data: DataConfig) -> Datas
     separate = data.documents == "separate"
     held_out = validation_windows(validation, data.sequence_length, data.validation_tokens, separate)
     return Dataset(corpus, tokenizer, train, validation, held_out)
-
-
-def _label(config: TokenizerConfig) -> str:
-    if config.kind != "file":
-        return f"{config.kind}-{config.vocabulary}"
-    return f"file-{hashlib.sha256(Path(config.path or '').expanduser().read_bytes()).hexdigest()[:16]}"
 
 
 def _encode(corpus: Corpus, label: str, make: Callable[[], Tokenizer], directory: Path, workforce: Workforce) -> Path:

@@ -154,6 +154,13 @@ def beginning(texts: Iterable[str], limit: int) -> Iterator[str]:
             return
 
 
+def label_of(config: TokenizerConfig) -> str:
+    """What a directory is named that holds a text under this tokenizer."""
+    if config.kind != "file":
+        return f"{config.kind}-{config.vocabulary}"
+    return f"file-{hashlib.sha256(Path(config.path or '').expanduser().read_bytes()).hexdigest()[:16]}"
+
+
 def make_tokenizer(config: TokenizerConfig, training_texts: Iterable[str]) -> Tokenizer:
     """The tokenizer that `config` names, trained on the texts where its kind is trained.
 

@@ -77,15 +77,13 @@ def attend_within(
     cap: float | None,
     execution: Execution,
 ) -> Array:
-    """softmax(scale q k^T) v over the keys of each query's segment up to its position, or over all; [B, L, H, K]. See `attend`.
-
-    Segments are for causal attention alone.
-    """
+    """softmax(scale q k^T) v over the keys of a query's segment, where causal up to its position; [B, L, H, K]. As `attend`."""
     if execution.attention == "xla":
         if causal:
             return blocked(q_BxLxHxK, k_BxLxGxK, v_BxLxGxK, segment_BxL, scale=scale, cap=cap)
         last_L = jnp.full(q_BxLxHxK.shape[1], q_BxLxHxK.shape[1] - 1)
-        return attend(q_BxLxHxK, k_BxLxGxK, v_BxLxGxK, last_L, scale=scale, cap=cap)
+        same_BxLxL = None if segment_BxL is None else segment_BxL[:, :, None] == segment_BxL[:, None]
+        return attend(q_BxLxHxK, k_BxLxGxK, v_BxLxGxK, last_L, same_BxLxL, scale=scale, cap=cap)
     kernels: dict[str, Callable[..., Array]] = {
         "splash": lambda q, k, v, *segment: splash(q, k, v, *segment, causal=causal, scale=scale, cap=cap),
         "cudnn": lambda q, k, v: jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=causal, implementation="cudnn"),

@@ -37,7 +37,7 @@ def next_tokens(tokens_BxL1: Array, separate_documents: bool = False) -> Example
     return Examples(tokens_BxL1[:, :-1], None, tokens_BxL1[:, 1:], documents)
 
 
-def hidden_tokens(tokens_BxL1: Array, key: Array, vocabulary: int) -> Examples:
+def hidden_tokens(tokens_BxL1: Array, key: Array, vocabulary: int, separate_documents: bool = False) -> Examples:
     """Random tokens among the last L of each sequence from all others: BERT's masked language model.
 
     Of the predicted tokens, 80 % are replaced by the mask, 10 % by a random token, 10 % stay (Devlin et al. 2019,
@@ -47,8 +47,9 @@ def hidden_tokens(tokens_BxL1: Array, key: Array, vocabulary: int) -> Examples:
         tokens_BxL1: the windows; their last L tokens are the targets of `next_tokens` too.
         key: of the random choices, which depend on nothing else.
         vocabulary: of the network: its last token is the mask.
+        separate_documents: whether a token is found by its own document alone, which the marks say as in `next_tokens`.
     """
-    token_BxL = tokens_BxL1[:, 1:]
+    token_BxL, documents = _last(tokens_BxL1, separate_documents)
     batch, length = token_BxL.shape
     for_places, for_fates, for_tokens = jax.random.split(key, 3)
     order_BxL = jnp.argsort(jax.random.uniform(for_places, (batch, length)), axis=1)
@@ -58,13 +59,22 @@ def hidden_tokens(tokens_BxL1: Array, key: Array, vocabulary: int) -> Examples:
     random_BxM = jax.random.randint(for_tokens, place_BxM.shape, 0, vocabulary - 1)
     shown_BxM = jnp.where(fate_BxM < 0.8, vocabulary - 1, jnp.where(fate_BxM < 0.9, random_BxM, target_BxM))
     row_Bx1 = jnp.arange(batch)[:, None]
-    return Examples(token_BxL.at[row_Bx1, place_BxM].set(shown_BxM), place_BxM, target_BxM)
+    return Examples(token_BxL.at[row_Bx1, place_BxM].set(shown_BxM), place_BxM, target_BxM, documents)
 
 
-def one_hidden_token(tokens_BxL1: Array, place: Array, vocabulary: int) -> Examples:
+def one_hidden_token(tokens_BxL1: Array, place: Array, vocabulary: int, separate_documents: bool = False) -> Examples:
     """The token at one place of the last L from all others: over all places, the pseudo-log-likelihood of the sequence
     (Salazar et al. 2020, arXiv 1910.14659).
     """
-    token_BxL = tokens_BxL1[:, 1:]
+    token_BxL, documents = _last(tokens_BxL1, separate_documents)
     place_Bx1 = jnp.full((len(token_BxL), 1), place)
-    return Examples(token_BxL.at[:, place].set(vocabulary - 1), place_Bx1, jnp.take_along_axis(token_BxL, place_Bx1, axis=1))
+    target_Bx1 = jnp.take_along_axis(token_BxL, place_Bx1, axis=1)
+    return Examples(token_BxL.at[:, place].set(vocabulary - 1), place_Bx1, target_Bx1, documents)
+
+
+def _last(tokens_BxL1: Array, separate_documents: bool) -> tuple[Array, Documents | None]:
+    """The last L tokens of each window, and their documents."""
+    if not separate_documents:
+        return tokens_BxL1[:, 1:], None
+    rolled_BxL1, documents = read_marks(jnp.roll(tokens_BxL1, -1, axis=1))
+    return rolled_BxL1[:, :-1], documents

@@ -166,7 +166,8 @@ def _make_program(
     def examples_of(state: State, tokens_BxL1: Array) -> Examples:
         if causal:
             return next_tokens(tokens_BxL1, separate_documents)
-        return hidden_tokens(tokens_BxL1, jax.random.fold_in(jax.random.wrap_key_data(state.hiding), state.step), vocabulary)
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.hiding), state.step)
+        return hidden_tokens(tokens_BxL1, key, vocabulary, separate_documents)
 
     def losses(parameters: Any, examples: Examples, execution: Execution) -> tuple[TokenLosses, Load | None]:
         transformer = nnx.merge(graph, nnx.State(parameters))
@@ -240,7 +241,11 @@ def _make_program(
         if causal:
             return weighted(next_tokens(tokens_BxL1, separate_documents))
         places_L = jnp.arange(sequence_length)
-        return jax.lax.map(lambda place: weighted(one_hidden_token(tokens_BxL1, place, vocabulary)), places_L).sum()
+
+        def hiding(place: Array) -> Array:
+            return weighted(one_hidden_token(tokens_BxL1, place, vocabulary, separate_documents))
+
+        return jax.lax.map(hiding, places_L).sum()
 
     hyper, seed = no_hyperparameters(optimizer), jnp.uint32(0)
     if members is None:

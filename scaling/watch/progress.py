@@ -9,6 +9,7 @@ from typing import Any
 
 from scaling.record import read_json
 from scaling.sweeps.status import CellStatus, failures, flops_share, format_seconds, read_status, summary, warnings
+from scaling.sweeps.stored import read_plan
 
 HOUR = 3600.0
 
@@ -73,7 +74,7 @@ class Progress:
             yield f"{speed}; about {format_seconds(self.seconds_left)} left, until {end:%Y-%m-%d %H:%M}"
         if self.cost is not None:
             spent, planned = self.cost
-            yield f"cost {spent:,.2f} so far, about {planned:,.2f} in all"
+            yield f"cost {spent:,.2f} so far, about {planned:,.2f} in all, at {self.price:,.2f} for an hour of a device"
 
     def document(self) -> dict[str, Any]:
         """As JSON has it, for the page."""
@@ -107,6 +108,12 @@ class Progress:
             return 0.0
         environment = read_json(self.sweep / each.cell["run_id"] / "environment.json") or {}
         return seconds * environment.get("devices", {}).get("count", 1)
+
+
+def planned_price(sweep: Path) -> float | None:
+    """USD for an hour of one device of the hardware that a sweep was planned for; None where the plan states none."""
+    hardware = read_plan(sweep).get("hardware") or {}
+    return hardware.get("price")
 
 
 def read_progress(sweep: Path, price: float | None = None) -> Progress:

@@ -2,12 +2,14 @@
 
 What was sent is kept in `trackers/<name>.json` of the sweep, so that the next watcher goes on from there. A resumed run repeats
 rows of the same numbers, which are not sent twice. Each tracker takes its address, account and offline mode from its own
-environment variables (`WANDB_MODE=offline`, `MLFLOW_TRACKING_URI`).
+environment variables (`WANDB_MODE=offline`, `MLFLOW_TRACKING_URI`, `TRACKIO_DIR`).
 """
 
+import io
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,26 @@ class Mlflow(Tracker):
         return known
 
 
-TRACKERS: dict[str, type[Tracker]] = {"wandb": Wandb, "mlflow": Mlflow}
+class Trackio(Tracker):
+    """Hugging Face's Trackio: a database on this machine, or a Space or server where its environment variables name one.
+
+    It keeps no state of a run beside its rows.
+    """
+
+    def send(self, run: str, known: str | None, config: dict[str, Any], rows: Rows, state: str) -> str:
+        """See `Tracker`."""
+        import trackio
+
+        own = {"embed": False, "auto_log_cpu": False, "auto_log_gpu": False}  # this machine need not be the one that trains
+        with redirect_stdout(io.StringIO()):  # its greetings would go into the view
+            open_run = trackio.init(project=self.project, name=run, config=config, resume="allow", **own)
+            for row in rows:
+                open_run.log({name: value for name, value in row.items() if name != "step"}, step=row["step"])
+            open_run.finish()
+        return run
+
+
+TRACKERS: dict[str, type[Tracker]] = {"wandb": Wandb, "mlflow": Mlflow, "trackio": Trackio}
 
 
 def follow(sweep: Path, name: str) -> Callable[[], None]:

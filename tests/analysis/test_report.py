@@ -205,3 +205,21 @@ def test_the_methods_tell_networks_and_their_objectives_from_what_was_counted():
     assert trained.startswith("3 transformers (objective causal, masked) (")
     assert counted == "3-gram models were counted on the same data."
     assert not any("transformers" in said for said in provenance.training_sentences({"d": record("3-gram")}))
+
+
+@pytest.mark.parametrize(("varied", "exponent"), [("tokens", 0.38), ("parameters", 0.35)])
+def test_where_one_axis_varies_the_law_of_that_axis_is_said(tmp_path: Path, varied: str, exponent: float) -> None:
+    """The other term is constant, so that the law of the one axis is exact, with its exponent."""
+    truth = Truth()
+    for step in range(8):
+        size, tokens = (150_000, 1_000_000 * 2**step) if varied == "tokens" else (100_000 * 2**step, 4_000_000)
+        fabricate_run(tmp_path / f"{step:012x}", truth, size, tokens, noise=0.0)
+    found = study(curves.read(tmp_path), None, reason="one axis alone")
+    content = report.gather(found, "one axis", tmp_path)
+    (said,) = content.answer
+    assert "All 8 runs have" in said
+    value, low, high = map(float, re.search(r"(?:alpha|beta) = (\S+) \((\S+) to (\S+)\)", said).groups())
+    assert low <= value <= high
+    assert value == pytest.approx(exponent, rel=0.02)
+    for form in ("html", "md"):
+        assert said.split(":")[0] in html.unescape(report.write(content, tmp_path / f"report.{form}").read_text())

@@ -1,6 +1,7 @@
 """Curves in experiment trackers, in their offline modes: what arrives, once, and how a second watch goes on."""
 
 import json
+import sqlite3
 import time
 from pathlib import Path
 
@@ -84,6 +85,28 @@ def test_wandb_writes_offline(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert len(files) == 2  # the second watch had nothing to send
+
+
+def test_trackio_keeps_every_row_once_on_this_machine(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(sweep.parent / "trackio"))  # read when it is imported
+    pytest.importorskip("trackio", reason="no trackio: install the extra trackio")
+    follow(sweep, "trackio")()
+    write(sweep / f"{1:012x}", 4, "done")
+    follow(sweep, "trackio")()  # another watcher
+    follow(sweep, "trackio")()  # with nothing to send
+    with sqlite3.connect(sweep.parent / "trackio" / "tracked.db") as database:
+        rows = database.execute("SELECT run_name, step, metrics FROM metrics ORDER BY run_name, step").fetchall()
+        configs = dict(database.execute("SELECT run_name, config FROM configs").fetchall())
+    assert [(run, step) for run, step, _ in rows] == [(f"{number:012x}", step) for number in (0, 1) for step in range(1, 5)]
+    for _, step, metrics in rows:
+        expected = {"tokens": 1000 * step, "train_loss": 5.0 - step} | ({} if step % 2 else {"loss": 4.5 - step})
+        assert json.loads(metrics) == expected
+    assert {run: json.loads(config)["model"] for run, config in configs.items()} == {
+        f"{number:012x}": {"width": 32} for number in (0, 1)
+    }
+    assert capsys.readouterr().out == ""
 
 
 def test_an_unknown_or_missing_tracker_is_one_line(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from scaling.cli import app
 from scaling.cli.watch import site
 from scaling.errors import ScalingError
 from scaling.lease import claim
@@ -103,6 +105,17 @@ def test_totals_count_flops_time_and_money(sweep: Path) -> None:
         assert "14 done" in next(iter(progress.lines()))
     finally:
         lease.release(Ending.LOST)
+
+
+def test_the_plan_s_price_counts_where_none_is_given(sweep: Path) -> None:
+    """The runs took 14.5 hours of a device, as above."""
+    cells = json.loads((sweep / "plan.json").read_text())["cells"]
+    assert "cost" not in CliRunner().invoke(app, ["watch", str(sweep)]).output
+    write_plan(sweep, {"sweep": sweep.name, "hardware": {"name": "v5e", "price": 1.2}, "cells": cells})
+    assert "cost 17.40 so far" in CliRunner().invoke(app, ["watch", str(sweep)]).output
+    assert "cost 72.50 so far" in CliRunner().invoke(app, ["watch", str(sweep), "--price", "5"]).output
+    write_plan(sweep, {"sweep": sweep.name, "hardware": {"name": "v7x", "price": None}, "cells": cells})
+    assert "cost" not in CliRunner().invoke(app, ["watch", str(sweep)]).output
 
 
 def test_the_terminal_shows_totals_runs_and_failures_in_eighty_columns(sweep: Path) -> None:

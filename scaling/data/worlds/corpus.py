@@ -25,12 +25,16 @@ class WorldCorpus:
 
     Attributes:
         hash: 16 hexadecimal digits, of the world's arguments and of how many tokens were made.
-        entropy: nats per token; no expected loss is below it.
     """
 
     name: str
     hash: str
-    entropy: float
+    world: World
+
+    @property
+    def entropy(self) -> float:
+        """Nats per token; no expected loss is below it."""
+        return self.world.entropy
 
 
 def make_corpus(world: World, name: str, tokens: int, validation_tokens: int, directory: Path) -> tuple[WorldCorpus, Path]:
@@ -39,7 +43,7 @@ def make_corpus(world: World, name: str, tokens: int, validation_tokens: int, di
     The splits are independent draws from the same language: a document can stand in both, as chance has it.
     """
     definition = json.dumps([_METHOD, world.name, asdict(world), tokens, validation_tokens])
-    corpus = WorldCorpus(name, hashlib.sha256(definition.encode()).hexdigest()[:16], world.entropy)
+    corpus = WorldCorpus(name, hashlib.sha256(definition.encode()).hexdigest()[:16], world)
     home = directory / "tokens" / corpus.hash / f"symbols-{world.vocabulary}"
     if not home.is_dir():
         with new_directory(home) as partial:

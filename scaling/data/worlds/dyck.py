@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from scaling.data.worlds.world import World
+from scaling.data.worlds.world import IndependentDocuments
 
 
 @dataclass(frozen=True)
-class BalancedWords(World):
+class BalancedWords(IndependentDocuments):
     """Dyck-k words of `pairs` pairs of brackets, each word equally likely.
 
     There are Catalan(n) k^n of them, so a document has log Catalan(n) + n log k nats (Chomsky & Schuetzenberger 1963).
@@ -67,6 +67,12 @@ class BalancedWords(World):
         stack = _Stacks(random, count, self.kinds, self.length)
         return np.stack([stack.step(opens(stack.depth_C, position)) for position in range(self.length)], axis=1)
 
+    def document_surprise(self, token_CxT: np.ndarray) -> np.ndarray:
+        """See `IndependentDocuments`."""
+        depth_CxT, _ = open_brackets(token_CxT, self.kinds)
+        opens_CxT = self.opening_probability(depth_CxT, self.length - np.arange(token_CxT.shape[1]))
+        return -np.log(np.where(token_CxT < self.kinds, opens_CxT / self.kinds, 1 - opens_CxT))
+
     def allowed(self, token_CxT: np.ndarray) -> np.ndarray:
         """Which tokens may stand at each place after those before it, bool [C, T, V]: those with which a word can end."""
         depth_CxT, last_CxT = open_brackets(token_CxT, self.kinds)
@@ -76,7 +82,7 @@ class BalancedWords(World):
 
 
 @dataclass(frozen=True)
-class BracketProcess(World):
+class BracketProcess(IndependentDocuments):
     """Dyck-k words that end by chance, one after the other, cut into documents of `tokens`.
 
     Inside a word the next bracket opens with probability `opening`, else it closes the last one open; a word that is
@@ -139,14 +145,25 @@ class BracketProcess(World):
             fresh_C = stops_C
         return token_CxT
 
+    def document_surprise(self, token_CxT: np.ndarray) -> np.ndarray:
+        """See `IndependentDocuments`."""
+        depth_CxT, _ = open_brackets(token_CxT, self.kinds)
+        opens_CxT = np.where(depth_CxT > 0, self.opening, np.where(self._fresh(token_CxT), 1.0, 1 - self.stopping))
+        ends_CxT = np.where(depth_CxT > 0, 1 - self.opening, self.stopping)
+        return -np.log(np.where(token_CxT < self.kinds, opens_CxT / self.kinds, ends_CxT))
+
     def allowed(self, token_CxT: np.ndarray) -> np.ndarray:
         """Which tokens may stand at each place after those before it, bool [C, T, V]."""
         depth_CxT, last_CxT = open_brackets(token_CxT, self.kinds)
+        opens_CxTxK = np.ones((*token_CxT.shape, self.kinds), bool)
+        stops_CxTx1 = ((depth_CxT == 0) & ~self._fresh(token_CxT))[..., None]
+        return np.concatenate([opens_CxTxK, _closing(depth_CxT, last_CxT, self.kinds), stops_CxTx1], axis=2)
+
+    def _fresh(self, token_CxT: np.ndarray) -> np.ndarray:
+        """Whether a word begins at each place, which cannot stop there, bool [C, T]."""
         fresh_CxT = np.ones(token_CxT.shape, bool)
         fresh_CxT[:, 1:] = token_CxT[:, :-1] == 2 * self.kinds
-        opens_CxTxK = np.ones((*token_CxT.shape, self.kinds), bool)
-        stops_CxTx1 = ((depth_CxT == 0) & ~fresh_CxT)[..., None]
-        return np.concatenate([opens_CxTxK, _closing(depth_CxT, last_CxT, self.kinds), stops_CxTx1], axis=2)
+        return fresh_CxT
 
 
 def open_brackets(token_CxT: np.ndarray, kinds: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """The random hierarchy model: a probabilistic context-free grammar of chosen depth.
 
-Shapes: C documents, V symbols, M productions of each, S symbols of a production.
+Shapes: C documents, T leaves, V symbols, M productions of each, S symbols of a production, R productions of a level.
 """
 
 import math
@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from scaling.data.worlds.world import World
+from scaling.data.worlds.world import IndependentDocuments
 
 
 @dataclass(frozen=True)
-class RandomHierarchy(World):
+class RandomHierarchy(IndependentDocuments):
     """A tree of `levels` levels: each symbol becomes one of `rules` tuples of `branching` symbols, all rules equally likely.
 
     Cagnetta et al. 2024, "How deep neural networks learn compositional data", arXiv 2307.02129; as a language, Cagnetta &
@@ -65,3 +65,28 @@ class RandomHierarchy(World):
             rule_CxT = random.integers(self.rules, size=symbol_CxT.shape)
             symbol_CxT = self.production_VxMxS(level)[symbol_CxT, rule_CxT].reshape(count, -1)
         return symbol_CxT
+
+    def document_surprise(self, token_CxT: np.ndarray) -> np.ndarray:
+        """See `IndependentDocuments`: the next leaf's probability follows from the nodes above it, read in their order."""
+        rules = [self.production_VxMxS(level).reshape(-1, self.branching) for level in range(self.levels)]
+        surprise_TxC: list[np.ndarray] = []
+
+        def read(level: int, prior_CxV: np.ndarray) -> np.ndarray:
+            """The likelihood of a node's symbol, [C, V], from what stands below it; `prior_CxV` from all before it."""
+            place = len(surprise_TxC)
+            if place == token_CxT.shape[1]:
+                return np.ones_like(prior_CxV)
+            if level == self.levels:
+                token_Cx1 = token_CxT[:, place, None]
+                surprise_TxC.append(-np.log(np.take_along_axis(prior_CxV, token_Cx1, axis=1)[:, 0]))
+                return (token_Cx1 == np.arange(self.symbols)).astype(float)
+            rule_RxS = rules[level]  # M of each symbol in turn
+            joint_CxR = np.repeat(prior_CxV, self.rules, axis=1)
+            likelihood_CxR = np.ones_like(joint_CxR)
+            for symbol_R in rule_RxS.T:
+                child_CxV = (joint_CxR * likelihood_CxR) @ np.eye(self.symbols)[symbol_R]
+                likelihood_CxR *= read(level + 1, child_CxV / child_CxV.sum(axis=1, keepdims=True))[:, symbol_R]
+            return likelihood_CxR.reshape(-1, self.symbols, self.rules).mean(axis=2)
+
+        read(0, np.full((len(token_CxT), self.symbols), 1 / self.symbols))
+        return np.stack(surprise_TxC, axis=1)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from scaling.data.worlds.world import World, choose, entropy_of
+from scaling.data.worlds.world import IndependentDocuments, World, choose, entropy_of
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,14 @@ class ZipfMarkov(World):
             words.append(word)
         return np.array(words)[:, None]
 
+    def surprise(self, window_WxL1: np.ndarray) -> np.ndarray:
+        """See `World.surprise`."""
+        rank_VxV = np.argsort(self.successor_VxV, axis=1)
+        return -np.log(zipf(self.words, self.exponent))[rank_VxV[window_WxL1[:, :-1], window_WxL1[:, 1:]]]
+
 
 @dataclass(frozen=True)
-class ZipfFacts(World):
+class ZipfFacts(IndependentDocuments):
     """Pairs of a key and its value: the key drawn with p_k ~ k^-(1 + exponent), the value fixed for each key (Hutter 2021).
 
     Marcus Hutter, "Learning curve theory", arXiv 2102.04074. The key cannot be foretold and the value can once it was seen:
@@ -117,6 +122,12 @@ class ZipfFacts(World):
         """See `World.documents`."""
         key_C = choose(random, self.probability_K, (count,))
         return np.stack([self.values + key_C, self.value_K[key_C]], axis=1)
+
+    def document_surprise(self, token_CxT: np.ndarray) -> np.ndarray:
+        """See `IndependentDocuments`: that of the key; the value is certain."""
+        surprise_CxT = np.zeros(token_CxT.shape)
+        surprise_CxT[:, 0] = -np.log(self.probability_K)[token_CxT[:, 0] - self.values]
+        return surprise_CxT
 
 
 def zipf(count: int, exponent: float) -> np.ndarray:

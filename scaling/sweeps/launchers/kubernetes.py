@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from scaling.errors import ScalingError
+from scaling.sweeps.launchers.kueue import KUEUE_GROUP, why_waiting
 from scaling.sweeps.launchers.launcher import Cell, Launcher, Report
 from scaling.sweeps.launchers.manifests import (
     API_GROUP,
@@ -42,6 +43,8 @@ class KubernetesLauncher(Launcher):
         super().__init__(sweep, config)
         self._offered = [read_slice(each) for each in config.slices]
         self._codes: dict[str, int | None] = {}
+        self._kueue: str | None = None
+        """The version of its interface that the cluster has; empty where it has none, None before it was asked."""
 
     def render(self, cells: Sequence[Cell]) -> str:
         """The manifests, as YAML documents for `kubectl apply`."""
@@ -63,8 +66,11 @@ class KubernetesLauncher(Launcher):
             submitted.append(manifest["metadata"]["name"])
 
     def poll(self) -> Mapping[str, Report]:
-        """One listing of the sweep's JobSets, by label; the pods only of one that failed."""
-        return {item["metadata"]["labels"][f"{LABEL}/run"]: self._report(item) for item in self._list()}
+        """One listing of the sweep's JobSets, by label; the pods only of one that failed, Kueue's workloads where one waits."""
+        found = list(self._list(*self._of_jobsets, label_selector=f"{LABEL}/sweep={label(self.sweep.name)}"))
+        waiting = self.config.queue and any(item["spec"].get("suspend") for item in found)
+        reasons = self._reasons() if waiting else {}
+        return {item["metadata"]["labels"][f"{LABEL}/run"]: self._report(item, reasons) for item in found}
 
     def cancel(self, run_ids: Iterable[str]) -> None:
         """Delete the JobSets: their pods get a SIGTERM and save."""
@@ -111,22 +117,28 @@ class KubernetesLauncher(Launcher):
         with suppress(_NotFound):
             self._call(self._objects.delete_namespaced_custom_object, *self._of_jobsets, name, propagation_policy="Foreground")
 
-    def _list(self) -> Iterator[dict[str, Any]]:
-        following: dict[str, str] = {}
+    def _list(self, *resource: str, **options: str) -> Iterator[dict[str, Any]]:
         while True:
-            page = self._call(
-                self._objects.list_namespaced_custom_object,
-                *self._of_jobsets,
-                label_selector=f"{LABEL}/sweep={label(self.sweep.name)}",
-                limit=PAGE,
-                **following,
-            )
+            page = self._call(self._objects.list_namespaced_custom_object, *resource, limit=PAGE, **options)
             yield from page["items"]
             if not page["metadata"].get("continue"):
                 return
-            following = {"_continue": page["metadata"]["continue"]}
+            options["_continue"] = page["metadata"]["continue"]
 
-    def _report(self, item: dict[str, Any]) -> Report:
+    def _reasons(self) -> dict[str, str]:
+        """Why Kueue has JobSets wait, by their uids; nothing where it cannot be asked: they wait all the same."""
+        try:
+            if self._kueue is None:
+                groups = self._call(self._client().ApisApi().get_api_versions).groups
+                versions = [each.preferred_version.version for each in groups if each.name == KUEUE_GROUP]
+                self._kueue = versions[0] if versions else ""
+            if not self._kueue:
+                return {}
+            return why_waiting(self._list(KUEUE_GROUP, self._kueue, self.config.namespace, "workloads"))
+        except ScalingError:
+            return {}
+
+    def _report(self, item: dict[str, Any], reasons: Mapping[str, str]) -> Report:
         status = item.get("status", {})
         conditions = {each["type"]: each for each in status.get("conditions", []) if each["status"] == "True"}
         if "Completed" in conditions:
@@ -136,7 +148,8 @@ class KubernetesLauncher(Launcher):
             code = self._code(name, item["metadata"]["uid"])
             return Report("ended", f"its JobSet {name} failed: {why}" + ("" if code is None else f" (exit code {code})"), code)
         if item["spec"].get("suspend"):
-            return Report("queued", f"queue {self.config.queue}" if self.config.queue else "suspended")
+            queue = f"queue {self.config.queue}" if self.config.queue else "suspended"
+            return Report("queued", reasons.get(item["metadata"]["uid"], queue))
         if any(each.get("ready") for each in status.get("replicatedJobsStatus", [])):
             return Report("running")
         return Report("queued", "for nodes")

@@ -47,6 +47,31 @@ def test_its_splits(splits: Path, tmp_path: Path) -> None:
     assert list(swapped.texts("train")) == list(corpus.texts("validation"))
 
 
+def test_training_documents_that_all_nearly_equal_held_out_ones_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "set" / "train", [prose(number).replace("\n", "\nx", 1) for number in range(4)])
+    saved(tmp_path / "set" / "test", [prose(number) for number in range(4)])
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    with pytest.raises(ScalingError, match=r"every training document of hf:.* nearly equals a held-out one"):
+        opened(tmp_path / "set", tmp_path)
+
+
+def test_slices_are_those_of_tfds(splits: Path, tmp_path: Path) -> None:
+    """Rows in the order of the files; percentages round to the nearest row, as in the guide of TFDS."""
+    rows = {"train": [prose(number) for number in range(40)], "test": [prose(1000 + number) for number in range(6)]}
+    for train, expected in (
+        ("train[:10%]", rows["train"][:4]),
+        ("train[18:23]", rows["train"][18:23]),
+        ("train[-3:]", rows["train"][-3:]),
+        ("train[33%:67%]+test[:2]", rows["train"][13:27] + rows["test"][:2]),
+        ("train[:1shard]", rows["train"][:20]),
+    ):
+        corpus = opened(splits, tmp_path, train_split=train, validation_split="test[4:]")
+        assert sorted(corpus.texts("train")) == sorted(expected)
+        assert sorted(corpus.texts("validation")) == sorted(rows["test"][4:])
+    everything = opened(splits, tmp_path, train_split="all", validation_split="test[4:]")
+    assert sorted(everything.texts("train")) == sorted(rows["train"] + rows["test"][:4])
+
+
 def test_contamination_is_the_share_of_held_out_passages_in_training(tmp_path: Path) -> None:
     """Half of every second held-out text is quoted in a training text, which does not resemble it."""
     held_out = [prose(1000 + number) for number in range(6)]
@@ -81,7 +106,9 @@ def test_what_is_refused(splits: Path, tmp_path: Path) -> None:
         ({"text_field": "body"}, r"no field 'body' .data.text_field.; it has number, text"),
         ({"text_field": "number"}, "the field 'number' holds int64, not text"),
         ({"validation_split": "dev"}, "has no split dev; it has train, test"),
-        ({"train_split": "train[:10%]"}, r"has no split train\[:10%\]; it has train, test"),
+        ({"train_split": "train[:10%]+dev"}, r"has no split dev; it has train, test"),
+        ({"train_split": "train[:50]"}, r"has no split train\[:50\]: Requested slice \[:50\] incompatible with 40 examples"),
+        ({"train_split": "train[ten]"}, r"has no split train\[ten\]: Unrecognized split format.*as train\[:10%\]"),
     ):
         with pytest.raises(ScalingError, match=message):
             opened(splits, tmp_path, **fields)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import sysconfig
 from pathlib import Path
@@ -166,3 +167,9 @@ def test_near_duplicates_within_training_are_counted_and_dropped_if_asked(folder
 def test_splits_are_for_datasets_that_have_some(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ScalingError, match=r"train_split and data.validation_split are for tfds: and hf:"):
         opened(folder, train_split="train[:10%]")
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/*.txt", "s3://bucket/texts", "https://host/a.jsonl"])
+def test_files_elsewhere_are_refused(place: str, tmp_path: Path) -> None:
+    with pytest.raises(ScalingError, match=rf"files:{re.escape(place)}: files: are on this machine's disks.*copy them here"):
+        open_corpus(CorpusConfig(corpus=f"files:{place}"), tmp_path)

@@ -152,14 +152,17 @@ def test_a_silent_server_is_given_up_on() -> None:
 
 
 def as_tfrecord(directory: Path) -> None:
-    """The dataset's files as TensorFlow would have written them: the framing is that of TensorFlow's record_writer.h."""
+    """The dataset's files as TensorFlow would have written them, by tensorboardX, which writes TFRecord files of its own."""
+    from tensorboardX.record_writer import RecordWriter
+
     from scaling.data.documents import ArrayRecord
 
     for file in directory.glob("*.array_record*"):
         records = ArrayRecord(file)
-        framed = (records[index] for index in range(len(records)))
-        content = b"".join(len(each).to_bytes(8, "little") + bytes(4) + each + bytes(4) for each in framed)
-        file.with_name(file.name.replace("array_record", "tfrecord")).write_bytes(content)
+        writer = RecordWriter(str(file.with_name(file.name.replace("array_record", "tfrecord"))))
+        for index in range(len(records)):
+            writer.write(records[index])
+        writer.close()
         file.unlink()
     info = directory / "dataset_info.json"
     content = json.loads(info.read_text())
@@ -181,6 +184,61 @@ def test_tfrecord_is_read_without_tensorflow(home: Path, tmp_path: Path) -> None
         opened(f"tfds:{directory}", tmp_path)
 
 
+def test_a_damaged_array_record_is_named_with_its_record(home: Path, tmp_path: Path) -> None:
+    """One bit of what the records are compressed to, which lies behind the first block's header, is turned."""
+    (shard,) = sample(home, train=40, validation=3).glob("*train*")
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(
+        ScalingError, match=rf"{shard.name}: record \d+ is damaged: .*hash mismatch.*get the file anew"
+    ) as caught:
+        opened("tfds:lab_sample", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bucket_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from etils import epath
+
+    def no_package(name: str) -> None:
+        raise ImportError("Please install gcsfs")
+
+    monkeypatch.setattr(prepared, "reachable", lambda urls: True)
+    monkeypatch.setattr(epath, "Path", no_package)
+    with pytest.raises(
+        ScalingError, match=r"gs://bucket/x cannot be read: ImportError: Please install gcsfs .gs:// needs gcsfs"
+    ):
+        opened("tfds:gs://bucket/x", tmp_path)
+
+
+def test_what_tfds_cannot_download_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(self: object) -> None:
+        raise OSError("Failed to get url\nand more")
+
+    monkeypatch.setattr(prepared, "reachable", lambda urls: True)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", failing)
+    with pytest.raises(ScalingError, match=r"cannot prepare 'tiny_shakespeare': OSError: Failed to get url$") as caught:
+        found("tiny_shakespeare")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("at", [0, 9, 12, 700, -1], ids=["length", "its checksum", "content", "text", "checksum"])
+def test_a_damaged_tfrecord_is_named_with_its_record(home: Path, tmp_path: Path, at: int) -> None:
+    """One bit of record 2, which begins after two of known lengths, is turned."""
+    directory = sample(home, train=4, validation=2)
+    as_tfrecord(directory)
+    (shard,) = directory.glob("*train*")
+    content = bytearray(shard.read_bytes())
+    begins = [0]
+    while begins[-1] < len(content):
+        begins.append(begins[-1] + 16 + int.from_bytes(content[begins[-1] : begins[-1] + 8], "little"))
+    content[begins[2] + at if at >= 0 else begins[3] + at] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(ScalingError, match=rf"{shard.name}: record 2 is damaged: it does not have its checksum") as caught:
+        opened(f"tfds:{directory}", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_splits_as_tfds_spells_them(home: Path, tmp_path: Path) -> None:
     """Against the examples that TFDS itself gives for the same words."""
     directory = sample(home, train=40, validation=4, test=6)
@@ -194,6 +252,10 @@ def test_splits_as_tfds_spells_them(home: Path, tmp_path: Path) -> None:
     for split in ("dev", "train[:10%]+dev", "dev[5:]"):
         with pytest.raises(ScalingError, match=r"has no split dev.*; it has .*train"):
             opened("tfds:lab_sample", tmp_path, train_split=split)
+    for split in ("train[:41]", "train[ten:]"):
+        with pytest.raises(ScalingError, match=r"has no split train\[.*: .*\(as train\[:10%\]") as caught:
+            opened("tfds:lab_sample", tmp_path, train_split=split)
+        assert "\n" not in str(caught.value)
 
 
 def test_training_documents_that_nearly_equal_held_out_ones_are_dropped(home: Path, tmp_path: Path) -> None:

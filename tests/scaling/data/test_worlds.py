@@ -1,4 +1,4 @@
-"""Each world's stated entropy against a second computation that shares nothing with the first."""
+"""Each world's stated entropy, and its own loss on a sample, against second computations that share nothing with the first."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ import pytest
 from scaling.config import DataConfig, build
 from scaling.data.batches import Batches
 from scaling.data.prepare import prepare
-from scaling.data.worlds import parse
+from scaling.data.worlds import named_world, parse
 from scaling.data.worlds.dyck import BalancedWords, BracketProcess
 from scaling.data.worlds.hierarchy import RandomHierarchy
 from scaling.data.worlds.zipf import ZipfFacts, ZipfMarkov
@@ -60,28 +60,43 @@ def test_brackets_of_several_kinds_close_what_was_opened() -> None:
 
 
 def test_the_bracket_process_has_the_entropy_of_its_samples() -> None:
-    """The mean negative log probability of samples, each token judged by a reader that keeps its own stack."""
+    """The negative log probability of samples, each token judged by a reader that keeps its own stack; its mean."""
     world = BracketProcess(tokens=24, kinds=2, opening=0.45, stopping=0.3)
     documents = world.documents(np.random.default_rng(0), 20_000)
-    surprise = np.zeros(len(documents))
+    surprise = np.zeros(documents.shape)
     for index, word in enumerate(documents):
         stack, fresh = [], True
-        for token in word:
+        for place, token in enumerate(word):
             if fresh:
                 assert token < 2
-                surprise[index] += math.log(2)
+                surprise[index, place] = math.log(2)
             elif not stack:
-                surprise[index] -= math.log(0.3) if token == 4 else math.log(0.7 / 2)
+                surprise[index, place] = -math.log(0.3) if token == 4 else -math.log(0.7 / 2)
             else:
-                surprise[index] -= math.log(0.45 / 2) if token < 2 else math.log(0.55)
+                surprise[index, place] = -math.log(0.45 / 2) if token < 2 else -math.log(0.55)
             fresh = token == 4
             if token < 2:
                 stack.append(token)
             elif token < 4:
                 assert stack.pop() == token - 2
-    error = surprise.std() / math.sqrt(len(documents)) / 24
-    assert world.entropy == pytest.approx(surprise.mean() / 24, abs=4 * error)
+    np.testing.assert_allclose(world.document_surprise(documents), surprise, rtol=1e-12)
+    error = surprise.mean(axis=1).std() / math.sqrt(len(documents))
+    assert world.entropy == pytest.approx(surprise.mean(), abs=4 * error)
     assert error < 0.001
+
+
+def conditional(texts: list[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
+    """-log P of the last token of each beginning given those before it, all texts equally likely: by counting."""
+    begun = Counter(text[:places] for text in texts for places in range(len(text) + 1))
+    return {each: math.log(begun[each[:-1]] / count) for each, count in begun.items() if each}
+
+
+@pytest.mark.parametrize(("pairs", "kinds"), [(4, 1), (3, 2)])
+def test_brackets_lose_what_counting_words_gives(pairs: int, kinds: int) -> None:
+    texts = [word for word in itertools.product(range(2 * kinds), repeat=2 * pairs) if is_balanced(np.array(word), kinds)]
+    expected, found = conditional(texts), BalancedWords(pairs, kinds).document_surprise(np.array(texts))
+    for text, row in zip(texts, found, strict=True):
+        np.testing.assert_allclose(row, [expected[text[: place + 1]] for place in range(len(text))], atol=1e-12)
 
 
 def test_a_hierarchy_has_as_many_texts_as_its_trees() -> None:
@@ -93,6 +108,11 @@ def test_a_hierarchy_has_as_many_texts_as_its_trees() -> None:
             first, second = world.production_VxMxS(0)[root, top]
             texts[(*world.production_VxMxS(1)[first, left], *world.production_VxMxS(1)[second, right])] += 1
     assert set(texts.values()) == {1}
+    expected, found = conditional(list(texts)), world.document_surprise(np.array(list(texts)))
+    for text, row in zip(texts, found, strict=True):
+        np.testing.assert_allclose(row, [expected[text[: place + 1]] for place in range(4)], atol=1e-12)
+    begun = world.document_surprise(np.array(list(texts))[:, :3])
+    np.testing.assert_array_equal(begun, found[:, :3])  # what comes later has no say
     assert world.entropy == pytest.approx(math.log(len(texts)) / 4)
     sampled = Counter(map(tuple, world.documents(np.random.default_rng(0), 24_000).tolist()))
     assert set(sampled) == set(texts)
@@ -111,6 +131,7 @@ def test_a_markov_chain_has_the_rate_of_its_transition_matrix() -> None:
     counted = np.zeros((8, 8))
     np.add.at(counted, (word[:-1], word[1:]), 1)
     np.testing.assert_allclose(counted / counted.sum(1, keepdims=True), transition, atol=0.02)
+    np.testing.assert_allclose(world.surprise(word[None])[0], -np.log(transition[word[:-1], word[1:]]), rtol=1e-12)
 
 
 def test_facts_are_remembered_as_the_formula_says() -> None:
@@ -129,6 +150,46 @@ def test_facts_are_remembered_as_the_formula_says() -> None:
     frequency = np.bincount(world.documents(random, 200_000)[:, 0] - 16, minlength=200) / 200_000
     frequency = frequency[frequency > 0]
     assert world.entropy == pytest.approx(-(frequency * np.log(frequency)).sum() / 2, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "length"),
+    [
+        ("dyck:pairs=3,kinds=2", 12),
+        ("brackets:tokens=8,kinds=2", 16),
+        ("hierarchy:symbols=4,rules=2,levels=2", 8),
+        ("zipf-markov:words=8", 16),
+        ("zipf-facts:keys=50,values=8", 8),
+    ],
+)
+def test_a_world_loses_its_entropy_in_the_mean_over_samples(corpus: str, length: int) -> None:
+    """At the places where a model is judged: in windows of whole documents and the next one's first token, from the second
+    token on. The mean over 300 samples lies within four standard errors, which are small.
+    """
+    world = named_world(corpus)
+    assert world is not None
+    random, count = np.random.default_rng(0), 200
+    losses = []
+    for _ in range(300):
+        stream = world.documents(random, count * length // world.length + 1).ravel()
+        losses.append(world.loss(np.lib.stride_tricks.sliding_window_view(stream, length + 1)[::length][:count]))
+    error = np.std(losses) / math.sqrt(len(losses))
+    assert np.mean(losses) == pytest.approx(world.entropy, abs=4 * error + 1e-12)
+    assert error < 0.003
+
+
+def test_a_model_that_is_the_source_has_its_loss_on_the_held_out_tokens(tmp_path: Path) -> None:
+    """The transition matrix read as a bigram model; the sample's loss is not the entropy, and the record says both."""
+    data = DataConfig(corpus="zipf-markov:words=16", sequence_length=8, validation_tokens=4000, world_tokens=20_000)
+    dataset, world = prepare(data, tmp_path), ZipfMarkov(words=16)
+    weight = np.arange(1, 17) ** -1.2
+    transition = np.zeros((16, 16))
+    np.put_along_axis(transition, world.successor_VxV, np.tile(weight / weight.sum(), (16, 1)), axis=1)
+    window = dataset.held_out.window_WxL1
+    assert dataset.source_loss == pytest.approx(-np.log(transition[window[:, :-1], window[:, 1:]]).mean(), rel=1e-12)
+    error = world.surprise(window).std() / math.sqrt(4000)
+    assert 1e-4 < abs(dataset.source_loss - world.entropy) < 4 * error
+    assert f"entropy {world.entropy:.6f} nats per token, {dataset.source_loss:.6f} on the held-out tokens" in dataset.report
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import yaml
 from fake_api import FakeApi
 
 GROUP = "jobset.x-k8s.io"
+KUEUE = "kueue.x-k8s.io"
 JOBSETS = f"/apis/{GROUP}/v1alpha2/namespaces/([^/]+)/jobsets"
 NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 BAD_NAME = (
@@ -25,8 +26,8 @@ class FakeKubernetes(FakeApi):
     """`jobsets` and `pods` by name, for a test to look at and to change, as a controller would."""
 
     def __init__(self):
-        self.jobsets, self.pods, self.logs = {}, {}, {}
-        self.installed, self.linger = True, 0
+        self.jobsets, self.pods, self.logs, self.workloads = {}, {}, {}, []
+        self.installed, self.linger, self.kueue = True, 0, "v1beta2"
         self.requests: list[tuple[str, str]] = []
         self._version = 100
         super().__init__()
@@ -48,6 +49,46 @@ class FakeKubernetes(FakeApi):
         """Set a condition of a JobSet, as its controller would."""
         condition = {"type": kind, "status": "True", "reason": reason, "message": message}
         self.jobsets[name].setdefault("status", {}).setdefault("conditions", []).append(condition)
+
+    def workload(self, jobset, **conditions):
+        """Add what Kueue keeps of a JobSet, with conditions as (status, reason, message).
+
+        Fields as in kubernetes-sigs/kueue, `apis/kueue/v1beta2/workload_types.go`; the label as its page "Troubleshooting Jobs"
+        (kueue.sigs.k8s.io) has it.
+        """
+        metadata = self.jobsets[jobset]["metadata"]
+        owner = {
+            "apiVersion": f"{GROUP}/v1alpha2",
+            "kind": "JobSet",
+            "name": jobset,
+            "uid": metadata["uid"],
+            "controller": True,
+        }
+        said = [
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastTransitionTime": "2026-11-22T00:00:00Z",
+                "observedGeneration": 1,
+            }
+            for kind, (status, reason, message) in conditions.items()
+        ]
+        self.workloads.append(
+            {
+                "apiVersion": f"{KUEUE}/{self.kueue}",
+                "kind": "Workload",
+                "metadata": {
+                    "name": f"jobset-{jobset}-{uuid.uuid4().hex[:5]}",
+                    "namespace": metadata["namespace"],
+                    "labels": {f"{KUEUE}/job-uid": metadata["uid"]},
+                    "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
+                },
+                "spec": {"queueName": metadata["labels"][f"{KUEUE}/queue-name"], "active": True},
+                "status": {"conditions": said},
+            }
+        )
 
     def pod(self, jobset, index=0, code=None, log="", minutes=0):
         """Add a pod of a JobSet, ended with an exit code or running."""
@@ -81,6 +122,12 @@ class FakeKubernetes(FakeApi):
             if name not in self.jobsets:
                 return _missing(name)
             return (200, self.jobsets[name]) if method == "GET" else self.delete(name)
+        if path == "/apis/":
+            groups = [_group(GROUP, "v1alpha2"), *([_group(KUEUE, self.kueue)] if self.kueue else [])]
+            return 200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+        if self.kueue and re.fullmatch(f"/apis/{KUEUE}/{self.kueue}/namespaces/[^/]+/workloads", path):
+            kind = {"apiVersion": f"{KUEUE}/{self.kueue}", "kind": "WorkloadList"}
+            return 200, {**kind, "metadata": {"continue": "", "resourceVersion": "1"}, "items": self.workloads}
         if found := re.fullmatch(r"/api/v1/namespaces/[^/]+/pods(?:/([^/]+)/log)?", path):
             if found[1]:
                 return 200, self.logs[found[1]]
@@ -129,6 +176,11 @@ class FakeKubernetes(FakeApi):
             del self.jobsets[name]
         details = {"name": name, "group": GROUP, "kind": "jobsets", "uid": uid}
         return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+def _group(name, version):
+    served = {"groupVersion": f"{name}/{version}", "version": version}
+    return {"name": name, "versions": [served], "preferredVersion": served}
 
 
 def _selected(item, query):

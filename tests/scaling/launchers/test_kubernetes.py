@@ -92,6 +92,43 @@ def test_a_sweep_is_created_once_and_followed(cluster, launcher):
     assert (launcher.poll()["aaaaaaaaaaaa"].phase, launcher.poll()["aaaaaaaaaaaa"].code) == ("ended", 0)
 
 
+@pytest.mark.parametrize("version", ["v1beta1", "v1beta2"])
+def test_a_queued_run_has_the_reason_that_kueue_gives(cluster, launcher, version):
+    """The messages are those of its scheduler (`pkg/scheduler/flavorassigner`) and of its admission checks."""
+    cluster.kueue = version
+    runs = ["aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc", "dddddddddddd"]
+    launcher.submit([cell(run) for run in runs])
+    names = [f"sweep-1-{run}" for run in runs]
+    for name in names:
+        cluster.jobsets[name]["spec"]["suspend"] = True
+    quota = (
+        "couldn't assign flavors to pod set slice: insufficient unused quota for google.com/tpu in flavor v5e, 4 more needed"
+    )
+    none = ("False", "NoReservation", "The workload has no reservation")
+    cluster.workload(names[0], Admitted=none, QuotaReserved=("False", "Pending", quota))
+    reserved = ("True", "QuotaReserved", "Quota reserved in ClusterQueue tpus")
+    checks = ("False", "UnsatisfiedChecks", "The workload has not all checks ready")
+    cluster.workload(names[1], QuotaReserved=reserved, Admitted=checks)
+    cluster.workload(names[2], QuotaReserved=("False", "Pending", ""))
+    found = launcher.poll()  # of the last one Kueue has not heard yet
+    assert [found[run].reason for run in runs] == [quota, checks[2], "Pending", "queue tpus"]
+    assert {each.phase for each in found.values()} == {"queued"}
+    for name in names:
+        cluster.jobsets[name]["spec"]["suspend"] = False
+    before = len(cluster.requests)
+    launcher.poll()
+    assert len(cluster.requests) == before + 1  # it is asked only where something waits
+
+
+def test_a_cluster_that_does_not_say_why_a_run_waits_is_no_error(cluster, launcher, monkeypatch):
+    cluster.kueue = ""
+    launcher.submit([cell("aaaaaaaaaaaa")])
+    cluster.jobsets["sweep-1-aaaaaaaaaaaa"]["spec"]["suspend"] = True
+    assert launcher.poll()["aaaaaaaaaaaa"].reason == "queue tpus"
+    monkeypatch.setattr(launcher, "_kueue", "v1beta3")  # 404; one who may not look gets 403 in the same way
+    assert launcher.poll()["aaaaaaaaaaaa"].reason == "queue tpus"
+
+
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 75, 137])
 def test_a_failed_run_has_the_exit_code_of_the_pod_that_failed_first(cluster, launcher, code):
     launcher.submit([cell("aaaaaaaaaaaa", fsdp=16)])
@@ -114,6 +151,15 @@ def test_an_ended_run_is_handed_over_again_once_its_pods_are_gone(cluster, launc
     submission.poll()
     assert cluster.jobsets[name]["metadata"]["uid"] != before
     assert "status" not in cluster.jobsets[name]
+
+
+def test_a_jobset_whose_pods_do_not_go_is_said(cluster, launcher, monkeypatch):
+    monkeypatch.setattr("scaling.sweeps.launchers.kubernetes.DELETION_SECONDS", 0.2)
+    cluster.linger = 5
+    launcher.submit([cell("aaaaaaaaaaaa")])
+    launcher.cancel(["aaaaaaaaaaaa"])
+    with pytest.raises(ScalingError, match="the JobSet sweep-1-aaaaaaaaaaaa is still being deleted; nothing was submitted"):
+        launcher.submit([cell("aaaaaaaaaaaa")])
 
 
 def test_what_was_submitted_before_a_refusal_is_named(cluster, launcher, monkeypatch):

@@ -58,10 +58,13 @@ def test_counts_find_the_entropy_of_a_chain_of_their_order(cache: Path, tmp_path
     assert [row["tokens"] for row in rows] == [40_000, 80_000, 160_000, 320_000]
     losses = [row["loss"] for row in rows]
     assert losses == sorted(losses, reverse=True)
-    # about one nat per two tokens for each of the 16 x 15 free probabilities (Wilks), and the noise of 32,000 tokens
-    assert losses[-1] == pytest.approx(entropy + 240 / 2 / 320_000, abs=4 * 0.9 / np.sqrt(32_000))
-    assert RunDirectory(tmp_path / "one").rows()[-1]["loss"] > entropy + 0.3
     facts = json.loads((tmp_path / "two/run.json").read_text())["facts"]
+    # about one nat per two tokens for each of the 16 x 15 free probabilities (Wilks) above the source on the same tokens; the
+    # logarithm of two so near probabilities has a variance of twice their divergence
+    divergence = 240 / 2 / 320_000
+    assert losses[-1] - facts["source_loss"] == pytest.approx(divergence, abs=4 * np.sqrt(2 * divergence / 32_000))
+    assert facts["source_loss"] == pytest.approx(entropy, abs=4 * 0.9 / np.sqrt(32_000))
+    assert RunDirectory(tmp_path / "one").rows()[-1]["loss"] > entropy + 0.3
     assert (facts["baseline"], facts["parameters"], facts["flops"], facts["entropy"]) == ("2-gram", None, 0.0, entropy)
     status = RunDirectory(tmp_path / "two").status
     assert (status["state"], status["step"], status["loss"]) == ("done", 10_000, losses[-1])

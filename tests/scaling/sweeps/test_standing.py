@@ -1,15 +1,16 @@
 """The state of each run as its directory tells it, on every store: what users are shown and what workers act on."""
 
 import time
+from collections import Counter
 from datetime import datetime
 
 import pytest
 
+from benchmarks.status import make_sweep
 from scaling.errors import Exit, ScalingError
 from scaling.lease import claim, lease_path, newest_lease
 from scaling.policy import Ending
 from scaling.record import RunDirectory, write_json
-from scaling.stores import is_bucket
 from scaling.sweeps.requests import cancel, give_up, report_death, retry
 from scaling.sweeps.status import exit_code, most_telling, read_status
 from scaling.sweeps.stored import write_plan
@@ -65,9 +66,9 @@ def test_a_dead_workers_run_is_queued_and_its_lease_says_lost(place):
     assert exit_code([found]) is Exit.SAVED
 
 
-def test_a_branch_waits_for_its_trunk_but_in_a_bucket_where_there_are_none(place):
+def test_a_branch_waits_for_its_trunk_and_no_longer(place):
     _plan(place, "trunk", "branch", branch="trunk")
-    assert _states(place) == {"trunk": "planned", "branch": "planned" if is_bucket(place) else "waiting"}
+    assert _states(place) == {"trunk": "planned", "branch": "waiting"}
     _attempt(place / "trunk", Ending.DONE, state="done")
     assert _states(place) == {"trunk": "done", "branch": "planned"}
 
@@ -114,3 +115,13 @@ def test_of_many_runs_those_that_tell_most_are_shown(tmp_path):
 def test_what_is_no_sweep_is_refused(place):
     with pytest.raises(ScalingError, match=r"is not a sweep: it holds no plan\.json"):
         read_status(place)
+
+
+def test_the_sweep_that_status_is_timed_on_stands_as_it_was_made(tmp_path):
+    """40 runs on trunks of four; of ten, six are done, and one of each runs, was preempted, has failed and is planned."""
+    make_sweep(tmp_path / "large", 40, tmp_path / "data")
+    cells = read_status(tmp_path / "large")
+    assert sum(each.cell["trunk"] is not None for each in cells) == 30
+    found = Counter(each.status["state"] for each in cells)
+    assert found == {"done": 24, "running": 4, "saved": 4, "failed": 4, "planned": 4}
+    assert Counter(each.state for each in cells)["running"] == 4

@@ -1,5 +1,6 @@
 """Hidden tokens and attention to both sides, against definitions in NumPy."""
 
+import itertools
 from pathlib import Path
 
 import jax
@@ -11,7 +12,6 @@ from flax import nnx
 from scaling.config import ModelConfig, RunConfig, build, override
 from scaling.counting import count_flops
 from scaling.data.prepare import prepare
-from scaling.errors import ScalingError
 from scaling.models.execution import ONE_DEVICE
 from scaling.models.kernels import attend_within, splash
 from scaling.models.transformer import Transformer
@@ -140,9 +140,63 @@ def test_what_is_hidden_depends_on_seed_and_step_alone(execution: str) -> None:
     np.testing.assert_allclose(losses(f"execution.{execution}"), losses(), rtol=2e-4)
 
 
-def test_documents_that_are_separate_have_no_hidden_tokens() -> None:
-    with pytest.raises(ScalingError, match=r"training\.objective masked needs data\.documents joined"):
-        build(RunConfig, override(FIELDS, ["data.documents=separate"]))
+PARTS = (7, 1, 9, 3)  # documents of a sequence; a mark begins each
+
+
+def packed(tokens: np.ndarray) -> np.ndarray:
+    """Windows whose last L tokens are documents of those lengths."""
+    marked = tokens.copy()
+    begins = 1 + np.cumsum([0, *PARTS[:-1]])
+    marked[:, begins] = ~marked[:, begins]
+    return marked
+
+
+def separate_program() -> tuple[Program, RunConfig]:
+    config = build(RunConfig, override(FIELDS, ["data.documents=separate"]))
+    return make_program(
+        config.model, VOCABULARY, LENGTH, config.execution.program, objective="masked", separate_documents=True
+    ), config
+
+
+def alone(model: Transformer, tokens: np.ndarray) -> np.ndarray:
+    """Log-probabilities [B, L, V] of sequences whose documents are each read alone."""
+    graph, state = nnx.split(model)
+    read = jax.jit(lambda state, part: jax.nn.log_softmax(nnx.merge(graph, state)(part)))
+    bounds = itertools.pairwise(np.cumsum([0, *PARTS]))
+    return np.concatenate([read(state, tokens[:, start:stop]) for start, stop in bounds], axis=1)
+
+
+def test_with_separate_documents_a_hidden_token_is_found_by_its_own_alone() -> None:
+    """Loss of a step and held-out loss, against each document by itself."""
+    program, config = separate_program()
+    hyper = hyperparameters(config)
+    state, tokens = program.initialise(hyper, jnp.uint32(3)), sequences(16)
+    model = model_of(jax.device_get(state.parameters), config)
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.hiding), 0)
+    examples = jax.tree.map(np.asarray, hidden_tokens(jnp.asarray(tokens), key, VOCABULARY))  # the same places and fates
+    each_hidden = np.repeat(tokens[:2, None, 1:], LENGTH, axis=1)
+    each_hidden[:, np.arange(LENGTH), np.arange(LENGTH)] = VOCABULARY - 1
+    log_p = alone(model, np.concatenate([examples.input_BxL, each_hidden.reshape(-1, LENGTH)]))
+    loss = -np.take_along_axis(log_p[np.arange(16)[:, None], examples.place_BxM], examples.target_BxM[..., None], axis=2).mean()
+    held_out = -log_p[16 + np.arange(2 * LENGTH), np.tile(np.arange(LENGTH), 2), tokens[:2, 1:].ravel()].sum()
+    marked = packed(tokens)
+    assert float(program.evaluate(state.parameters, marked[:2], np.ones(2, np.float32))) == pytest.approx(held_out, rel=1e-5)
+    _, metrics = program.step(state, marked, hyper)
+    assert float(metrics.loss) == pytest.approx(loss, rel=1e-5)
+
+
+def test_attention_to_both_sides_within_segments_in_every_kernel() -> None:
+    random = np.random.default_rng(1)
+    q, k, v = (random.normal(size=(2, 128, 2, 16)).astype(np.float32) for _ in range(3))
+    segment = np.cumsum(random.random((2, 128)) < 0.05, axis=1)
+    scores = np.where((segment[:, :, None] == segment[:, None])[:, None], 0.3 * np.einsum("blhk,bmhk->bhlm", q, k), -np.inf)
+    weights = np.exp(scores.astype(float) - scores.max(-1, keepdims=True))
+    expected = np.einsum("bhlm,bmhk->blhk", weights / weights.sum(-1, keepdims=True), v)
+    inputs = [*map(jnp.asarray, (q, k, v)), jnp.asarray(segment, jnp.int32)]
+    np.testing.assert_allclose(
+        attend_within(*inputs, causal=False, scale=0.3, cap=None, execution=ONE_DEVICE), expected, atol=1e-5
+    )
+    np.testing.assert_allclose(splash(*inputs, causal=False, scale=0.3, cap=None, interpret=True), expected, atol=1e-5)
 
 
 def test_flops_of_hidden_tokens() -> None:
