@@ -50,14 +50,14 @@ class Finding:
         """The largest `execution.cohort` that fits; None where that is not known."""
         if self.packing is None:
             return None
-        return largest_cohort(len(self.program.cells), self.packing.members, self.target.devices)
+        return largest_cohort(self.program.together, self.packing.members, self.target.devices)
 
     @property
     def spread(self) -> Spread:
         """Of the cohorts that are planned; of a run by itself over the devices of its mesh."""
         if self.program.cohort == 1:
             return Spread(self.program.shape.program.mesh.devices, 1)
-        return spread(len(self.program.cells), self.program.cohort, self.target.devices)
+        return spread(self.program.together, self.program.cohort, self.target.devices)
 
     @property
     def fits(self) -> bool | None:
@@ -187,12 +187,12 @@ def _verdict(finding: Finding) -> Iterator[tuple[str, str]]:
 def _cohort(finding: Finding) -> Iterator[tuple[str, str]]:
     if finding.packing is None or finding.cohort is None:
         return
-    runs = len(finding.program.cells)
+    runs = finding.program.together
     memory = finding.packing.compilation.memory
     need = "" if memory is None or memory.peak is None else f", {_gib(memory.peak)} GiB"
     where = spread(runs, finding.cohort, finding.target.devices)
     side = f"{where.members} side by side on each of {where.devices} device{'s' * (where.devices > 1)}"
-    yield "cohort", f"execution.cohort={finding.cohort} trains as many of the {runs} runs at once, {side}{need}"
+    yield "cohort", f"execution.cohort={finding.cohort} trains up to {finding.cohort} of {runs} runs at once, {side}{need}"
 
 
 def _speed(finding: Finding) -> Iterator[tuple[str, str]]:

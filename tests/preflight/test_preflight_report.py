@@ -103,12 +103,20 @@ def test_a_cohort_that_fits_is_reported_and_uses_the_devices(program):
     """Six runs over four devices are two on each of three."""
     finding = Finding(program, TARGET, compilation(program), packing=Packing(2, compilation(program, peak=2.5)))
     assert finding.fits
-    assert "execution.cohort=6 trains as many of the 6 runs at once, 2 side by side on each of 3 devices, 2.5 GiB" in said(
+    assert "execution.cohort=6 trains up to 6 of 6 runs at once, 2 side by side on each of 3 devices, 2.5 GiB" in said(
         describe(finding)
     )
     assert rows([finding])[0]["cohort"]["largest"] == 6
     alone = Finding(program._replace(cells=program.cells[:1]), TARGET, finding.compilation)
     assert finding.costs(1e15)["hours_low"] == pytest.approx(alone.costs(1e15)["hours_low"] / 3)
+
+
+def test_runs_of_other_lengths_are_in_other_cohorts(lab, monkeypatch):
+    """Three lengths of two seeds share a program, and two at a time a cohort."""
+    monkeypatch.chdir(lab.path)
+    settings = ["axes={training.tokens: [16384, 32768, 49152], seed: [0, 1], model.layers: [1]}"]
+    (program,) = distinct(make_plan(read_sweep(lab.path / "sweep.yaml", settings)).cells)
+    assert (len(program.cells), program.together, program.cohort) == (6, 2, 1)
 
 
 def test_a_cohort_that_does_not_fit_is_told_the_largest_that_does(program):
