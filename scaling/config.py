@@ -97,6 +97,11 @@ class ModelConfig(Section):
         return self
 
     @property
+    def compiled(self) -> "ModelConfig":
+        """What of it a program is compiled for: the weights of losses are traced, and 0 here."""
+        return self.model_copy(update={"z_loss": 0.0, "balance_loss": 0.0})
+
+    @property
     def rules(self) -> Rules:
         """The parametrization's table for a model of this size."""
         return self.parametrization.rules(self.width, self.layers, self.head_width)
@@ -157,6 +162,9 @@ class ExecutionConfig(ProgramConfig):
     log_every: Count = 10
     evaluations: Count = 5
     checkpoint_every_seconds: float = Field(60.0, ge=0)
+    cohort: Count = 1
+    """At most so many runs that share a program and their number of steps (seeds, learning rates, weight decays) are trained
+    together by a worker of a sweep, spread over all its devices: for models too small to fill one."""
     cache_directory: str = ".cache"
     """Prepared corpora and token stores (`data/`) and compiled programs (`jax/`): all of it can be made again."""
 

@@ -22,6 +22,8 @@ class Shape(Section):
     skip_spikes: SpikeConfig | None = None
     objective: str = "causal"
     separate_documents: bool = False
+    members: int | None = None
+    """Runs of a cohort that are side by side on each device; None for the step of one run."""
 
     @property
     def micro_batch(self) -> int:
@@ -45,6 +47,12 @@ class PlannedProgram(NamedTuple):
     cells: tuple[Cell, ...]
 
     @property
+    def cohort(self) -> int:
+        """How many of them are trained together at most."""
+        execution = self.cells[0].specification.config.execution
+        return min(execution.cohort, len(self.cells)) if execution.mesh.devices == 1 else 1
+
+    @property
     def run(self) -> str:
         """The id of its first run."""
         return self.cells[0].specification.run_id
@@ -53,7 +61,7 @@ class PlannedProgram(NamedTuple):
 def shape_of(config: RunConfig, vocabulary: int) -> Shape:
     """The program of a run. What is traced in it, such as the weight of the z-loss, is set to 0."""
     return Shape(
-        model=config.model.model_copy(update={"z_loss": 0.0, "balance_loss": 0.0}),
+        model=config.model.compiled,
         vocabulary=vocabulary,
         sequence_length=config.data.sequence_length,
         batch_size=config.batch_size,

@@ -1,4 +1,8 @@
-"""The compiled functions of one model shape: initialise, step, evaluate. Every run of a rung shares them."""
+"""The compiled functions of one model shape: initialise, step, evaluate. Every run of a rung shares them.
+
+Those of a cohort are the same functions mapped over R runs: everything has a leading dimension of R, which is divided over the
+devices, and no run's numbers depend on another's.
+"""
 
 import functools
 from collections.abc import Callable
@@ -12,6 +16,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from scaling.config import ModelConfig, ProgramConfig
+from scaling.errors import ScalingError
 from scaling.models.execution import BATCH_AXES, Execution
 from scaling.models.kernels import choose_attention
 from scaling.models.moe import Load, balance
@@ -19,7 +24,7 @@ from scaling.models.transformer import Transformer
 from scaling.optimization import ADAMW, SpikeConfig, Structure
 from scaling.training.cross_entropy import TokenLosses, chunk_length, token_losses
 from scaling.training.gradients import GROUP_AXES, Noise, SmoothedNoise, batch_gradient, micro_batches, smooth
-from scaling.training.mesh import BATCH, check_divisible, make_mesh, parameter_shardings
+from scaling.training.mesh import BATCH, RUN, check_divisible, make_mesh, make_run_mesh, parameter_shardings
 from scaling.training.objectives import Examples, hidden_tokens, next_tokens, one_hidden_token
 from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer, no_hyperparameters
 from scaling.training.spikes import no_spikes, skip_spike
@@ -70,6 +75,9 @@ class Program:
     abstract_state: State
     """Shapes, types and shardings of the state, to restore a checkpoint into."""
     batch_sharding: NamedSharding
+    members: int | None = None
+    """R of a cohort: all of the above has this leading dimension, but for the tokens and weights that `evaluate` gives to
+    every run; None for the program of a single run."""
 
 
 def make_program(
@@ -83,16 +91,29 @@ def make_program(
     separate_documents: bool = False,
     devices: tuple[jax.Device, ...] | None = None,
     platform: str | None = None,
+    members: int | None = None,
 ) -> Program:
     """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call.
 
     With `separate_documents` its tokens carry the marks of `models/documents.py`. `devices` and `platform` are for programs
     that are compiled and not run: devices of a machine that is not here, and what to lower for where they are of another kind.
+    With `members` it is that of a cohort of so many runs, each whole on one device.
+
+    Raises:
+        ScalingError: the mesh does not divide the model, or needs more devices than there are, or more than one in a cohort.
     """
-    traced = {"z_loss": 0.0, "balance_loss": 0.0}  # in Hyperparameters: runs that differ in them share a program
-    model = model.model_copy(update=traced)
     return _make_program(
-        model, vocabulary, sequence_length, config, optimizer, skip_spikes, objective, separate_documents, devices, platform
+        model.compiled,
+        vocabulary,
+        sequence_length,
+        config,
+        optimizer,
+        skip_spikes,
+        objective,
+        separate_documents,
+        devices,
+        platform,
+        members,
     )
 
 
@@ -108,12 +129,16 @@ def _make_program(
     separate_documents: bool,
     devices: tuple[jax.Device, ...] | None,
     platform: str | None,
+    members: int | None,
 ) -> Program:
     check_divisible(config.mesh, model, vocabulary)
-    mesh = make_mesh(config.mesh, devices)
+    if members is not None and config.mesh.devices > 1:
+        raise ScalingError(f"the runs of a cohort are on one device each, and execution.mesh {config.mesh} splits them")
+    mesh = make_mesh(config.mesh, devices) if members is None else make_run_mesh(members, devices)
+    side_by_side = 1 if members is None else members // mesh.size  # runs whose arrays are on a device at once
     platform = platform or mesh.devices.flat[0].platform
     evaluation = Execution(
-        mesh=mesh,
+        mesh=mesh if members is None else None,
         attention=choose_attention(config.attention, model, sequence_length, platform, separate_documents),
         remat=config.remat,
         scan_layers=config.scan_layers,
@@ -148,7 +173,7 @@ def _make_program(
         transformer = nnx.merge(graph, nnx.State(parameters))
         x_BxLxD, load = transformer.hidden(examples.input_BxL, execution, examples.documents)
         sequences, places = len(examples.input_BxL) // execution.batch_shards, examples.target_BxM.shape[1]
-        chunk = chunk_length(sequences, places, vocabulary // config.mesh.tensor, config.loss_chunk)
+        chunk = chunk_length(sequences * side_by_side, places, vocabulary // config.mesh.tensor, config.loss_chunk)
 
         def logits(x_BxCxD: Array) -> Array:
             return execution.constrain(transformer.logits(x_BxCxD), None, "tensor")
@@ -189,7 +214,7 @@ def _make_program(
             examples.target_BxM.size,
             groups=groups,
             accumulation=accumulation,
-            shardings=state_shardings.parameters,
+            shardings=state_shardings.parameters if members is None else None,
         )
         transformation = make_optimizer(optimizer, model.rules, hyper, state.step)
         updates, optimizer_state = transformation.update(gradient.mean, state.optimizer, state.parameters)
@@ -222,24 +247,43 @@ def _make_program(
 
         return jax.lax.map(hiding, places_L).sum()
 
-    abstract = jax.eval_shape(initialise, no_hyperparameters(optimizer), jnp.uint32(0))
-    state_shardings = _state_shardings(mesh, abstract)
-    replicated, batch = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, BATCH)
+    hyper, seed = no_hyperparameters(optimizer), jnp.uint32(0)
+    if members is None:
+        abstract = jax.eval_shape(initialise, hyper, seed)
+        state_shardings = _state_shardings(mesh, abstract)
+        shared, batch = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, BATCH)
+        evaluated = batch
+    else:
+        initialise, step = _over_runs(mesh, initialise, (RUN, RUN)), _over_runs(mesh, step, (RUN, RUN, RUN))
+        evaluate = _over_runs(mesh, evaluate, (RUN, PartitionSpec(), PartitionSpec()))
+        abstract = jax.eval_shape(initialise, *jax.tree.map(lambda leaf: jnp.stack([leaf] * members), (hyper, seed)))
+        shared = batch = NamedSharding(mesh, RUN)
+        evaluated = NamedSharding(mesh, PartitionSpec())
+        state_shardings = jax.tree.map(lambda _: shared, abstract)
     return Program(
         mesh=mesh,
         initialise=jax.jit(initialise, out_shardings=state_shardings),
         step=jax.jit(
             step,
-            in_shardings=(state_shardings, batch, replicated),
-            out_shardings=(state_shardings, replicated),
+            in_shardings=(state_shardings, batch, shared),
+            out_shardings=(state_shardings, shared),
             donate_argnums=0,
         ),
-        evaluate=jax.jit(evaluate, in_shardings=(state_shardings.parameters, batch, batch), out_shardings=replicated),
+        evaluate=jax.jit(evaluate, in_shardings=(state_shardings.parameters, evaluated, evaluated), out_shardings=shared),
         abstract_state=jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, state_shardings
         ),
         batch_sharding=batch,
+        members=members,
     )
+
+
+def _over_runs(mesh: Mesh, function: Callable[..., Any], specs: tuple[PartitionSpec, ...]) -> Callable[..., Any]:
+    """The function for each of R runs, those of a device together: its arguments are one a run, or one for all where a spec
+    splits nothing. The devices have nothing to tell each other.
+    """
+    of_device = jax.vmap(function, in_axes=tuple(0 if spec == RUN else None for spec in specs))
+    return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=RUN, check_vma=False)
 
 
 def _accumulation(model: ModelConfig, config: ProgramConfig, platform: str, batch: int) -> int:
