@@ -30,8 +30,8 @@ SHAPES = {
     "width 96": {"width": 96, "layers": 4, "heads": 3},
 }
 MEMBERS = (1, 2, 4, 8)
-STEPS, FIRST, BATCH, LENGTH = 35, 5, 512, 128
-TURNS = 3
+STEPS, FIRST, LOG, BATCH, LENGTH = 36, 6, 5, 512, 128
+TURNS = 2
 
 
 class Clock:
@@ -52,7 +52,10 @@ class Clock:
         return nullcontext()
 
     def rates(self, members: int) -> tuple[float, float]:
-        """Tokens per CPU second and per second, of all runs, from step FIRST to the last."""
+        """Tokens per CPU second and per second, of all runs, from step FIRST to the last.
+
+        Both are one after a logged step, whose row has waited for it: as much is on its way to the device at both.
+        """
         first, last = self.times[FIRST * members - 1], self.times[-1]
         tokens = (len(self.times) - FIRST * members) * BATCH
         return tokens / (last[0] - first[0]), tokens / (last[1] - first[1])
@@ -65,7 +68,7 @@ def measure(model: dict[str, int], members: int, home: Path, dataset: Data) -> C
             "data": {"sequence_length": LENGTH},
             "training": {"tokens": STEPS * BATCH, "batch_tokens": BATCH},
             "optimizer": {"learning_rate": 1e-3},
-            "execution": {"evaluations": 1, "log_every": 50, "cache_directory": str(home / "cache")},
+            "execution": {"evaluations": 1, "log_every": LOG, "cache_directory": str(home / "cache")},
             "seed": seed,
         }
         specification = specify(build(RunConfig, fields), dataset)

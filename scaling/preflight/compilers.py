@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+import sys
 import time
+import traceback
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
@@ -29,12 +31,12 @@ from scaling.training.mesh import AXES
 from scaling.training.optimizer import no_hyperparameters
 from scaling.training.program import Program, make_program
 
-FORMAT = 1
+FORMAT = 2
 """Of what is kept on disk: raised by a change in how a compiled program is read."""
 
 
 def compile_job(job: Job) -> Compilation:
-    """Trace, lower and compile; whatever goes wrong is in the answer."""
+    """Trace, lower and compile; whatever goes wrong is in the answer, by its first line, and in full on stderr."""
     try:
         return _compile(job)
     except ScalingError as error:
@@ -46,6 +48,9 @@ def compile_job(job: Job) -> Compilation:
 
 
 def _failed(job: Job, kind: Any, reason: str) -> Compilation:
+    if kind == "compiler":
+        print(f"{job.target.name}, {job.shape.program.mesh}: {job.shape.model_dump_json()}", file=sys.stderr)
+        traceback.print_exc()
     return Compilation(effort=job.effort, failure=Failure(kind=kind, reason=reason))
 
 
@@ -122,6 +127,7 @@ def _measured(answer: Compilation, lowered: Any, job: Job) -> Compilation:
         need, room = peak / 2**30, job.target.memory / 2**30
         failure = Failure(kind="memory", reason=f"the peak of {need:.2f} GiB is more than the {room:.2f} GiB of a device")
     found = {
+        "optimised": not quick,
         "memory": answer.memory.model_copy(update={"peak": peak}),
         "failure": failure,
         "accessed": module.accessed_bytes(job.target.cache),

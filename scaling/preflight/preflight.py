@@ -64,8 +64,8 @@ class Preflight:
 
     def _packing(self, program: PlannedProgram) -> Packing | None:
         """For the runs that are whole on a device, if there are several: how many of them each device holds."""
-        runs = len(program.cells)
-        if runs == 1 or program.shape.program.mesh.devices > 1:
+        runs = program.together
+        if runs == 1:
             return None
         most = max(-(-runs // self.target.devices), spread(runs, program.cohort, self.target.devices).members)
         return most_members(program.shape, most, self.target.memory, self._quickly)

@@ -1,11 +1,13 @@
 """The distinct programs of a plan: runs of one shape, batch and mesh share one.        (no jax)"""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from scaling.config import ModelConfig, ProgramConfig, RunConfig
 from scaling.optimization import SpikeConfig, Structure
 from scaling.section import Section
+from scaling.sweeps.cohorts import cohort_key
 from scaling.sweeps.plan import Cell
 
 
@@ -47,10 +49,21 @@ class PlannedProgram(NamedTuple):
     cells: tuple[Cell, ...]
 
     @property
+    def together(self) -> int:
+        """The most of them that can be a cohort; 1 for those that a mesh splits."""
+        if self.shape.program.mesh.devices > 1:
+            return 1
+        if len(self.cells) == 1:
+            return 1
+        configs = [cell.specification.config.model_dump(mode="json") for cell in self.cells]
+        for each in configs:
+            each["execution"]["cohort"] = len(self.cells)  # whatever is planned
+        return max(Counter(cohort_key({"config": each}) for each in configs).values())
+
+    @property
     def cohort(self) -> int:
-        """How many of them are trained together at most."""
-        execution = self.cells[0].specification.config.execution
-        return min(execution.cohort, len(self.cells)) if execution.mesh.devices == 1 else 1
+        """How many of them are trained together, as planned."""
+        return min(self.cells[0].specification.config.execution.cohort, self.together)
 
     @property
     def run(self) -> str:

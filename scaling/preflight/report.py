@@ -50,14 +50,14 @@ class Finding:
         """The largest `execution.cohort` that fits; None where that is not known."""
         if self.packing is None:
             return None
-        return largest_cohort(len(self.program.cells), self.packing.members, self.target.devices)
+        return largest_cohort(self.program.together, self.packing.members, self.target.devices)
 
     @property
     def spread(self) -> Spread:
         """Of the cohorts that are planned; of a run by itself over the devices of its mesh."""
         if self.program.cohort == 1:
             return Spread(self.program.shape.program.mesh.devices, 1)
-        return spread(len(self.program.cells), self.program.cohort, self.target.devices)
+        return spread(self.program.together, self.program.cohort, self.target.devices)
 
     @property
     def fits(self) -> bool | None:
@@ -82,6 +82,11 @@ class Finding:
         return step_times(self.compilation, self.target, self.padding[0], self.devices)
 
     @property
+    def least(self) -> float:
+        """Seconds that a step takes at least."""
+        return self.times.least(self.compilation.optimised)
+
+    @property
     def model_flops(self) -> float:
         """Of a step, as runs record them."""
         return float(self.program.cells[0].specification.facts["flops_per_token"] * self.program.shape.tokens)
@@ -92,7 +97,7 @@ class Finding:
         if not self.compilation.flops:
             return None
         parameters = self.program.cells[0].specification.facts["parameters"]
-        return expect(self.times, self.target, self.devices, self.model_flops, parameters)
+        return expect(self.least, self.target, self.devices, self.model_flops, parameters)
 
     def costs(self, flops: float) -> dict[str, float | None]:
         """Hours and USD of a run of so many model FLOPs, at both ends of what is expected."""
@@ -182,21 +187,24 @@ def _verdict(finding: Finding) -> Iterator[tuple[str, str]]:
 def _cohort(finding: Finding) -> Iterator[tuple[str, str]]:
     if finding.packing is None or finding.cohort is None:
         return
-    runs = len(finding.program.cells)
+    runs = finding.program.together
     memory = finding.packing.compilation.memory
     need = "" if memory is None or memory.peak is None else f", {_gib(memory.peak)} GiB"
     where = spread(runs, finding.cohort, finding.target.devices)
     side = f"{where.members} side by side on each of {where.devices} device{'s' * (where.devices > 1)}"
-    yield "cohort", f"execution.cohort={finding.cohort} trains as many of the {runs} runs at once, {side}{need}"
+    yield "cohort", f"execution.cohort={finding.cohort} trains up to {finding.cohort} of {runs} runs at once, {side}{need}"
 
 
 def _speed(finding: Finding) -> Iterator[tuple[str, str]]:
     compilation, times, expectation = finding.compilation, finding.times, finding.expectation
     if expectation is None:
         return
-    parts = ", ".join(f"{name} {1e3 * value:.3g}" for name, value in zip(Times._fields, times, strict=True) if value)
+    parts = {name: f"{name} {1e3 * value:.3g}" for name, value in times._asdict().items() if value}
     cost = f"{compilation.flops:.3g} FLOPs, {compilation.flops / finding.model_flops:.2f} of the model's"
-    yield "step", f"{cost}: at least {1e3 * times.least:.3g} ms ({parts})"
+    counted = parts if compilation.optimised else {"compute": parts.pop("compute")}
+    yield "step", f"{cost}: at least {1e3 * finding.least:.3g} ms ({', '.join(counted.values())})"
+    if parts and not compilation.optimised:
+        yield "level 0", f"{', '.join(parts.values())} ms, of a program that no run will use: --full compiles the one it will"
     for each in compilation.collectives:
         hidden = f", {each.asynchronous} of them asynchronous" if each.asynchronous else ""
         yield "sends", f"{each.count} {each.kind} of {_gib(each.bytes)} GiB in all{hidden}"
@@ -234,7 +242,8 @@ def rows(findings: Sequence[Finding], unnamed: Collection[str] = ()) -> list[dic
             "flops": compilation.flops,
             "model_flops": finding.model_flops,
             "padding": {"waste": waste, "dimensions": padded},
-            "times": finding.times._asdict() if compilation.flops else None,
+            "times": {**finding.times._asdict(), "least": finding.least} if compilation.flops else None,
+            "optimised": compilation.optimised,
             "utilization": expectation and expectation._asdict(),
             "warnings": warnings(finding),
             "compiled": compilation.effort,

@@ -12,16 +12,15 @@ class Times(NamedTuple):
     compute: float
     """Matrix products, recomputation and padding included, at the peak of bfloat16."""
     memory: float
-    """Reading and writing the device's memory."""
+    """Reading and writing the device's memory, of every array all but what a cache could hold."""
     links: float
     """Sending to devices of the same slice or host."""
     network: float
     """Sending to devices of other slices."""
 
-    @property
-    def least(self) -> float:
-        """Where all of it happens at once."""
-        return max(self)
+    def least(self, optimised: bool) -> float:
+        """Where all of it happens at once; of a program that was not optimised, of products alone: they will be the same."""
+        return max(self) if optimised else self.compute
 
     @property
     def apart(self) -> float:
@@ -87,7 +86,7 @@ class Expectation(NamedTuple):
     """What runs of a program will cost."""
 
     ceiling: float
-    """Model FLOPs over the peak at `Times.least`: no schedule of this program is better."""
+    """Model FLOPs over the peak in the least time: no schedule of this program is better."""
     low: float
     high: float
     """The published range, or the ceiling where that is lower."""
@@ -99,8 +98,8 @@ class Expectation(NamedTuple):
         return flops / (per_hour * self.high), flops / (per_hour * self.low)
 
 
-def expect(times: Times, target: Target, devices: int, model_flops: float, parameters: float) -> Expectation:
-    """The utilization of its devices to expect of a step of so many model FLOPs."""
-    ceiling = model_flops / (times.least * devices * target.device.peak_flops)
+def expect(least: float, target: Target, devices: int, model_flops: float, parameters: float) -> Expectation:
+    """The utilization of its devices to expect of a step of so many model FLOPs that takes at least so many seconds."""
+    ceiling = model_flops / (least * devices * target.device.peak_flops)
     published = published_utilization(target, parameters)
     return Expectation(ceiling, min(published.low, ceiling), min(published.high, ceiling), published.source)

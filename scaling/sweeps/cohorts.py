@@ -20,10 +20,14 @@ def cohorts(cells: Sequence[Cell]) -> list[list[Cell]]:
         sharing.setdefault(cohort_key(cell) or cell["run_id"], []).append(cell)
     found = []
     for group in sharing.values():
-        most = group[0]["config"].get("execution", {}).get("cohort", 1)
-        count = -(-len(group) // most)
+        count = -(-len(group) // most_members(group[0]))
         found += [group[len(group) * part // count : len(group) * (part + 1) // count] for part in range(count)]
     return found
+
+
+def most_members(cell: Cell) -> int:
+    """How many runs a worker may train together with that of a cell, itself included."""
+    return int(cell["config"].get("execution", {}).get("cohort", 1))
 
 
 def cohort_key(cell: Cell) -> str | None:
@@ -35,7 +39,7 @@ def cohort_key(cell: Cell) -> str | None:
     cohorts are for models that are too small for one), and so runs of several processes. A branch is in the cohort of its own
     length and begins with its own trunk's state.
     """
-    if cell["config"].get("execution", {}).get("cohort", 1) == 1:
+    if most_members(cell) == 1:
         return None
     config = build_run(cell["config"])
     if not isinstance(config, RunConfig) or config.execution.mesh.devices > 1:

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from scaling.lease import is_cancelled, is_free, newest_lease
 from scaling.policy import judge
 from scaling.quantities import format_quantity
 from scaling.record import RunDirectory
-from scaling.stores import is_bucket
+from scaling.stores import REQUESTS, at_once, is_bucket
 from scaling.sweeps.chains import awaited
 from scaling.sweeps.stored import read_plan
 
@@ -23,9 +22,6 @@ STYLES = {"done": "green", "running": "cyan", "diverged": "magenta", "failed": "
 
 ENDED = ("done", "diverged", "failed", "cancelled")
 FREE = ("planned", "queued")
-
-REQUESTS = 32
-"""Runs of a bucket asked after at once."""
 
 FRESH_SECONDS = 5.0
 """For so long what was read of them ahead is taken for how they stand; a claim is what decides."""
@@ -134,11 +130,7 @@ class SweepStatus:
 
     def _read(self, runs: list[str]) -> list[CellStatus]:
         needed = dict.fromkeys(each for run in runs for each in self._chain(run))
-        if is_bucket(self.sweep):
-            with ThreadPoolExecutor(REQUESTS) as pool:
-                alone = dict(zip(needed, pool.map(self._alone, needed), strict=True))
-        else:
-            alone = {run: self._alone(run) for run in needed}
+        alone = dict(zip(needed, at_once(self.sweep, self._alone, needed), strict=True))
         found: dict[str, CellStatus] = {}
         for run in runs:
             for each in reversed(list(self._chain(run))):

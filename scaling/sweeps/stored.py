@@ -13,6 +13,7 @@ from typing import Any
 
 from scaling.errors import ScalingError
 from scaling.record import RunDirectory, now, read_json, read_text, write_text
+from scaling.stores import at_once
 
 _HEAD = re.compile(r'\{\n "sha256": "([0-9a-f]{64})",\n "created": "([^"\n]*)",\n')
 
@@ -50,8 +51,11 @@ def read_plan(sweep: Path) -> dict[str, Any]:
 
 def create_runs(sweep: Path, plan: dict[str, Any]) -> None:
     """Make the directory of each run of a plan, with its `run.json`: from then on each can be trained by itself."""
-    for cell in plan["cells"]:
+
+    def create(cell: dict[str, Any]) -> None:
         RunDirectory(sweep / cell["run_id"]).create({key: cell[key] for key in ("run_id", "identity", "facts", "config")})
+
+    at_once(sweep, create, plan["cells"])
 
 
 def check_forecast(sweep: Path, cells: Iterable[dict[str, Any]]) -> None:

@@ -2,13 +2,11 @@
 
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from scaling.record import read_text, write_text
-from scaling.stores import is_bucket
-from scaling.sweeps.status import REQUESTS
+from scaling.stores import at_once, is_bucket
 from scaling.sweeps.stored import read_plan
 
 RECORDS = ("run.json", "status.json", "curve.jsonl")
@@ -23,8 +21,7 @@ def studied(sweep: Path) -> Iterator[Path]:
         return
     runs = [cell["run_id"] for cell in read_plan(sweep)["cells"]]
     names = ["plan.json", *RESULTS, *(f"{run}/{name}" for run in runs for name in RECORDS)]
-    with ThreadPoolExecutor(REQUESTS) as pool:
-        before = dict(zip(names, pool.map(lambda name: read_text(sweep / name), names), strict=True))
+    before = dict(zip(names, at_once(sweep, lambda name: read_text(sweep / name), names), strict=True))
     with tempfile.TemporaryDirectory(prefix="scaling-") as scratch:
         here = Path(scratch) / sweep.name
         for name, text in before.items():

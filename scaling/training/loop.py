@@ -274,7 +274,6 @@ class Training:
         else:  # the first interval holds the compilation
             trained = (row.step - self.first_row.step) * self.config.training.batch_tokens
             changes["tokens_per_second"] = trained / (row.started - self.first_row.started)
-        changes["cohort"] = self.place.members
         self._update(**changes, seconds=self._seconds(), **({} if loss is None else {"loss": loss}))
 
     def _pair_columns(self, sums: dict[str, np.ndarray]) -> dict[str, float | None]:
@@ -289,7 +288,8 @@ class Training:
         return self.seconds_before + time.perf_counter() - self.begun
 
     def _finish(self, state: str, step: int, reason: str | None = None) -> None:
-        self._update(state=state, step=step, reason=reason, seconds=self._seconds(), **peak_memory())
+        facts = {"seconds": self._seconds(), "cohort": self.place.members, **peak_memory()}
+        self._update(state=state, step=step, reason=reason, **facts)
 
     def _update(self, **changes: Any) -> None:
         self.directory.update_status(**changes, checkpoint=self.checkpoints.newest)

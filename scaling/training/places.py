@@ -120,7 +120,8 @@ class Cohort:
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self._program.abstract_state)
         states = [run.take_state() for run in going.values()]
         self._state_R = jax.device_put(_stacked(states + states[:1] * (seats - self.members)), shardings)
-        self._rows_R = [run.rows(0, run.config.batch_size) for run in runs]
+        unread = np.zeros((runs[0].config.batch_size, runs[0].config.data.sequence_length + 1), np.int32)
+        self._rows_R = [unread] * seats
         self._evaluated: dict[bytes, jax.Array] = {}
         for number, run in going.items():
             run.place = _Seat(self, self._seat[number])

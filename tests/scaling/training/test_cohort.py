@@ -78,7 +78,7 @@ def test_every_member_leaves_the_record_of_the_run_alone_and_one_that_diverges_d
     assert ended == [Exit.DONE, Exit.DIVERGED, Exit.DONE, Exit.DONE]
     for run, expected in zip(runs, alone, strict=True):
         _assert_same(run, expected)
-        assert run.directory.status.get("cohort", 4) == 4
+        assert run.directory.status["cohort"] == 4
     assert alone[0].directory.status["cohort"] == 1
     assert runs[1].directory.status["step"] < 10
 
