@@ -132,4 +132,5 @@ def counted(points: pd.DataFrame, law: Law, columns: Mapping[str, str]) -> tuple
 def estimate(value: float, samples: np.ndarray, level: float) -> Estimate:
     """A number with the central interval of its draws."""
     low, high = uncertainty.interval(samples, level)
-    return Estimate(float(value), float(low), float(high), float(samples.std(ddof=1)))
+    spread = float(samples.std(ddof=1)) if np.isfinite(samples).all() else np.inf  # N_c, where its exponent is drawn near 0
+    return Estimate(float(value), float(low), float(high), spread)

@@ -27,6 +27,7 @@ from analysis.uncertainty.profile import profile_interval
 LEVELS = (0.02, 0.2, 0.4, 0.68, 0.8, 0.9, 0.95, 0.99)  # at which profiles are drawn
 DRAWS = 400  # behind each interval of the other procedures
 ROLLOUT_DRAWS = 100
+BUDGET = "label.budget"  # of a sweep over budgets: these are recorded FLOPs, which 6ND scatters at small sizes
 Found = TypeVar("Found")
 
 
@@ -89,9 +90,10 @@ def study(curves: pd.DataFrame, fit: Fit | None, forecast: Forecast | None = Non
 
     fitted = curves[curves["run"].isin(points["run"][points["excluded"] == ""])]
     level = fit.level if fit else 0.9
+    in_budgets = Convention(convention.parameters, "flops") if BUDGET in points else convention
     frontiers = {
         "approach 1": attempt("approach 1", lambda: fit_envelope(fitted, convention, level=level, draws=DRAWS)),
-        "approach 2": attempt("approach 2", lambda: fit_isoflop(points, convention, level=level, draws=DRAWS)),
+        "approach 2": attempt("approach 2", lambda: fit_isoflop(points, in_budgets, level=level, draws=DRAWS)),
     }
     return Study(
         curves=curves,

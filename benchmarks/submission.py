@@ -142,7 +142,7 @@ def simulate(sweep: Path, runs: int, places: int, seed: int = 0) -> dict[str, An
         if submission is None or engine.now > submitters * SUBMITTER_HOURS * HOUR:
             submitters += 1
             submission = Submission(launcher, sweep, cells, clock=lambda: engine.now)
-            view = View(submission, sweep, "fit", Console(file=io.StringIO(), width=80))
+            view = View(submission, Console(file=io.StringIO(), width=80))
         submission.poll()
         view.print_ended()
         spent.append(time.process_time() - begun)

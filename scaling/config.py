@@ -97,6 +97,11 @@ class ModelConfig(Section):
         return self
 
     @property
+    def compiled(self) -> "ModelConfig":
+        """What of it a program is compiled for: the weights of losses are traced, and 0 here."""
+        return self.model_copy(update={"z_loss": 0.0, "balance_loss": 0.0})
+
+    @property
     def rules(self) -> Rules:
         """The parametrization's table for a model of this size."""
         return self.parametrization.rules(self.width, self.layers, self.head_width)
@@ -157,6 +162,9 @@ class ExecutionConfig(ProgramConfig):
     log_every: Count = 10
     evaluations: Count = 5
     checkpoint_every_seconds: float = Field(60.0, ge=0)
+    cohort: Count = 1
+    """At most so many runs that share a program and their number of steps (seeds, learning rates, weight decays) are trained
+    together by a worker of a sweep, spread over all its devices: for models too small to fill one."""
     cache_directory: str = ".cache"
     """Prepared corpora and token stores (`data/`) and compiled programs (`jax/`): all of it can be made again."""
 
@@ -193,6 +201,10 @@ class RunConfig(Section):
             raise ValueError("training.unique_tokens needs a corpus that is tokenised first; leave data.streaming out")
         if tokens < batch:
             raise ValueError(f"training.tokens {tokens} is less than one batch of {batch} tokens")
+        if self.data.documents == "pairs" and self.training.objective != "masked":
+            raise ValueError(f"data.documents pairs needs training.objective masked, not {self.training.objective}")
+        if self.data.documents == "pairs" and self.model.parametrization.name != "standard":
+            raise ValueError(f"data.documents pairs has no rules in parametrization {self.model.parametrization.name}")
         if self.schedule.warmup_tokens > tokens:
             raise ValueError(f"schedule.warmup_tokens {self.schedule.warmup_tokens:g} exceed training.tokens {tokens}")
         shards, rows = self.execution.mesh.batch_shards, self.micro_batch
@@ -214,6 +226,16 @@ class RunConfig(Section):
     def batch_size(self) -> int:
         """Sequences in a global batch."""
         return self.training.batch_tokens // self.data.sequence_length
+
+    @property
+    def objective(self) -> str:
+        """What a program is compiled for: `causal`, `masked`, or `next_sentence`, which is masked with pairs of stretches."""
+        return "next_sentence" if self.data.documents == "pairs" else self.training.objective
+
+    @property
+    def extra_tokens(self) -> int:
+        """What the objective adds to the tokenizer's vocabulary: the mask, and before it what marks the parts of a pair."""
+        return {"causal": 0, "masked": 1, "next_sentence": 3}[self.objective]
 
     @property
     def micro_batch(self) -> int:

@@ -17,7 +17,7 @@ class Parameters:
     """How many numbers a model learns, and the three counts that scaling laws use for N."""
 
     embedding: int
-    """Token embeddings, and learned positions."""
+    """Token embeddings, learned positions and segments."""
     attention: int
     mlp: int
     """With all experts, and their routers."""
@@ -25,7 +25,7 @@ class Parameters:
     """The part of `mlp` that a token does not use: the experts it is not sent to."""
     norms: int
     head: int
-    """The output matrix where it is not tied to the token embeddings, else 0."""
+    """The output matrix where it is not tied to the token embeddings, and what predicts a next sentence."""
     vocabulary_by_width: int
 
     @property
@@ -49,8 +49,10 @@ class Parameters:
         return self.non_embedding + self.vocabulary_by_width
 
 
-def count_parameters(model: ModelConfig, vocabulary: int, sequence_length: int) -> Parameters:
-    """Parameters of a transformer over `vocabulary` tokens; `sequence_length` matters for learned positions only."""
+def count_parameters(model: ModelConfig, vocabulary: int, sequence_length: int, objective: str = "causal") -> Parameters:
+    """Parameters of a transformer over `vocabulary` tokens; `sequence_length` matters for learned positions only, the objective
+    for what next-sentence prediction adds.
+    """
     width, vectors = model.width, 2 if model.norm == "layernorm" else 1
     query_width, kv_width = model.heads * model.head_width, model.kv_heads * model.head_width
     matrices = _mlp_matrices(model)
@@ -61,19 +63,24 @@ def count_parameters(model: ModelConfig, vocabulary: int, sequence_length: int) 
     qk_norms = 2 * model.head_width * vectors if model.qk_norm else 0
     block_norms = {"before": 2, "after": 2, "both": 4}[model.norm_placement]
     final_norm = 0 if model.norm_placement == "after" else 1
+    pairs = objective == "next_sentence"
     return Parameters(
-        embedding=vocabulary * width + (sequence_length * width if model.positions == "learned" else 0),
+        embedding=(vocabulary + (sequence_length if model.positions == "learned" else 0) + (2 if pairs else 0)) * width,
         attention=model.layers * (2 * width * query_width + 2 * width * kv_width + attention_biases),
         mlp=model.layers * (model.experts * expert + _router(model)),
         idle=model.layers * (model.experts - model.experts_per_token) * expert,
         norms=(model.layers * block_norms + final_norm) * width * vectors + model.layers * qk_norms,
-        head=0 if model.tied_head else vocabulary * width,
+        head=(0 if model.tied_head else vocabulary * width) + (_next_sentence(model) if pairs else 0),
         vocabulary_by_width=vocabulary * width,
     )
 
 
 def _mlp_matrices(model: ModelConfig) -> int:
     return 3 if model.mlp in GATED else 2
+
+
+def _next_sentence(model: ModelConfig) -> int:
+    return model.width * (model.width + 2)
 
 
 def _router(model: ModelConfig) -> int:
@@ -115,9 +122,9 @@ def count_flops(model: ModelConfig, vocabulary: int, sequence_length: int, objec
     softmax = 3 * model.heads * sequence_length
     non_embedding = parameters.non_embedding - parameters.idle
     seen = 0.5 if objective == "causal" else 1.0
-    predicted = predicted_places(sequence_length, objective) / sequence_length
+    heads = predicted_places(sequence_length, objective) * head + (_next_sentence(model) if objective == "next_sentence" else 0)
     return TrainingFlops(
-        model=3.0 * (model.layers * (2 * (projections + mlp) + seen * full_attention) + 2 * predicted * head),
+        model=3.0 * (model.layers * (2 * (projections + mlp) + seen * full_attention) + 2 * heads / sequence_length),
         palm=6.0 * parameters.active + 12.0 * model.layers * query_width * sequence_length,
         chinchilla=3.0 * (2 * head + model.layers * (2 * (projections + mlp) + full_attention + softmax) + 2 * head),
         kaplan=3.0 * (2 * non_embedding + 2 * model.layers * sequence_length * query_width),
@@ -141,7 +148,7 @@ class ModelCount:
     @property
     def parameters(self) -> Parameters:
         """How many numbers it learns."""
-        return count_parameters(self.model, self.vocabulary, self.context)
+        return count_parameters(self.model, self.vocabulary, self.context, self.objective)
 
     @property
     def flops(self) -> TrainingFlops:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from scaling.models.sampling import Sampler
     from scaling.record import RunDirectory
     from scaling.specification import Specification
+    from scaling.training.loop import Updates
 
-    Trainer = Callable[[RunDirectory, Specification, Data, int, Callable[[], bool]], Exit]
+    Trainer = Callable[[RunDirectory, Specification, Data, int, Callable[[], bool]], Exit | Updates]
 
 AnyRun = RunConfig | NgramRun
 
@@ -36,7 +37,7 @@ def build_run(fields: Mapping[str, Any]) -> AnyRun:
 
 
 def trainer(config: AnyRun) -> "Trainer":
-    """What trains such a run."""
+    """What trains such a run: at once, or update by update for `scaling.training.places.drive`."""
     if isinstance(config, NgramRun):
         from scaling.ngrams import train as counting
 

@@ -140,11 +140,6 @@ class TrainingConfig(Section):
     """The next token, or hidden ones from both sides (`scaling/training/objectives.py`)."""
     skip_spikes: SpikeConfig | None = None
 
-    @property
-    def extra_tokens(self) -> int:
-        """What the objective adds to the tokenizer's vocabulary: the mask."""
-        return int(self.objective == "masked")
-
 
 HIDDEN_SHARE = 0.15
 """Of the tokens of a sequence, where tokens are hidden (Devlin et al. 2019, arXiv 1810.04805, section 3.1)."""
@@ -153,3 +148,9 @@ HIDDEN_SHARE = 0.15
 def predicted_places(sequence_length: int, objective: str) -> int:
     """How many tokens of a sequence are predicted in training: every one, or those that are hidden (at least one)."""
     return sequence_length if objective == "causal" else max(1, round(HIDDEN_SHARE * sequence_length))
+
+
+def pair_lengths(sequence_length: int) -> tuple[int, int]:
+    """Tokens of the first and of the second stretch in a sequence of two, beside [CLS] and two [SEP]."""
+    text = sequence_length - 3
+    return text - text // 2, text // 2

@@ -33,13 +33,19 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, to_json(content))
 
 
-def read_json(path: Path) -> Any:
+def read_text(path: Path) -> str | None:
     """The content of `path`, or None where there is no such file; a `RecordError` where its store does not answer."""
     try:
         stored = store_of(path).read(path)
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    return None if stored is None else json.loads(stored.content)
+    return None if stored is None else stored.content.decode()
+
+
+def read_json(path: Path) -> Any:
+    """The content of `path` as JSON; else as `read_text`."""
+    text = read_text(path)
+    return None if text is None else json.loads(text)
 
 
 def to_json(content: Any) -> str:

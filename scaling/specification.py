@@ -27,7 +27,7 @@ class Specification:
 
 def specify(config: AnyRun, dataset: Data) -> Specification:
     """The specification of a run on a prepared data set; a `ScalingError` where the data cannot carry it."""
-    extra = config.training.extra_tokens if isinstance(config, RunConfig) else 0
+    extra = config.extra_tokens if isinstance(config, RunConfig) else 0
     vocabulary, tokens = dataset.tokenizer.vocabulary + extra, config.tokens
     batches = dataset.batches(config)
     if config.unique_tokens is None:  # else repetition is what was asked for
@@ -59,8 +59,8 @@ def _sizes(config: AnyRun, vocabulary: int) -> dict[str, Any]:
         counts = ("parameters", "active_parameters", "non_embedding_parameters", "non_embedding_and_head_parameters")
         costs = ("flops", "flops_6nd", "flops_per_token")
         return {"baseline": f"{config.model.order}-gram", **dict.fromkeys(counts), **dict.fromkeys(costs, 0.0)}
-    parameters = count_parameters(config.model, vocabulary, config.data.sequence_length)
-    flops = count_flops(config.model, vocabulary, config.data.sequence_length, config.training.objective)
+    parameters = count_parameters(config.model, vocabulary, config.data.sequence_length, config.objective)
+    flops = count_flops(config.model, vocabulary, config.data.sequence_length, config.objective)
     return {
         "baseline": None,
         "parameters": parameters.total,

@@ -10,7 +10,7 @@ from rich.table import Table
 from scaling.counting import ModelCount
 from scaling.quantities import format_bytes, format_quantity
 from scaling.sweeps.estimates import Hardware
-from scaling.sweeps.status import CellStatus, cell_table, format_seconds, read_cell
+from scaling.sweeps.status import CellStatus, SweepStatus, cell_table, format_seconds
 
 if TYPE_CHECKING:
     from scaling.parentheses import Judgement
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def plan_table(plan: dict[str, Any], directory: Path) -> Table:
     """One line a run of a plan as `plan.json` has it: its sizes, what it will take, what it waits for, how far it is."""
-    cells = [read_cell(directory, cell) for cell in plan["cells"]]
+    cells = SweepStatus(directory, plan["cells"]).read()
     numbers: dict[str, Callable[[CellStatus], str]] = {
         "N": lambda each: format_quantity(each.cell["parameters"]) if each.cell["parameters"] else "",
         "D": lambda each: format_quantity(each.cell["tokens"]),
@@ -41,7 +41,7 @@ def plan_table(plan: dict[str, Any], directory: Path) -> Table:
 
 def plan_summary(plan: dict[str, Any], directory: Path) -> str:
     """How many runs, how much they take together, what trunks save of it, and how much of it is done."""
-    cells = [read_cell(directory, cell) for cell in plan["cells"]]
+    cells = SweepStatus(directory, plan["cells"]).read()
     tokens, flops, to_train = (sum(each.cell[key] for each in cells) for key in ("tokens", "flops", "flops_to_train"))
     done = sum(each.state == "done" for each in cells)
     lines = [

@@ -9,19 +9,24 @@ A run that comes to the end of its trunk leaves its state there, for all that go
     <sweep>/trunks/<trunk id>/<step>/        a checkpoint, as in a run's own directory
     <sweep>/trunks/<trunk id>/<step>.jsonl   the rows of the curve that led to it
 
-and a run that has no state of its own begins with the furthest of these that is still in its own trunk.
+and a run that has no state of its own begins with the furthest of these that is still in its own trunk. In a bucket, which
+cannot rename, the seal of a checkpoint goes last, and one without it is not there.
 """
 
 import math
 import os
 import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling.config import RunConfig, run_id
 from scaling.errors import RecordError
-from scaling.record import write_text
+from scaling.record import read_text, write_text
+from scaling.stores import is_bucket
+from scaling.stores.sealed import download, is_sealed, upload
 
 if TYPE_CHECKING:
     from scaling.specification import Specification
@@ -81,14 +86,22 @@ def evaluation_steps(config: RunConfig) -> set[int]:
 
 def is_shared(trunk: Trunk, sweep: Path) -> bool:
     """Whether the state at the end of this trunk is there."""
-    return (trunk.home(sweep) / str(trunk.step)).is_dir()
+    return is_sealed(trunk.home(sweep) / str(trunk.step))
 
 
-def share(trunk: Trunk, sweep: Path, checkpoint: Path, rows: str) -> None:
+def share(trunk: Trunk, sweep: Path, checkpoint: Path, rows: str, guard: Callable[[], None] = lambda: None) -> None:
     """Leave the state at the end of a trunk for others: a run's sealed checkpoint of that step, and the rows that led to it.
 
-    Files are linked where the file system can do that. The state appears whole or not at all; of several runs that come to the
-    same step only the first leaves one.
+    In a directory files are linked where the file system can do that. The state appears whole or not at all; of several runs
+    that come to the same step only the first leaves one. (Two that copy to a bucket at the same instant may leave a mixture of
+    both: its seal does not fit it, and it is passed over.)
+
+    Args:
+        trunk: where the run is now.
+        sweep: the sweep's directory.
+        checkpoint: in the run's directory.
+        rows: of the curve, as `curve.jsonl` holds them.
+        guard: raises where this process may not write any more.
 
     Raises:
         RecordError: it could not be written.
@@ -97,20 +110,32 @@ def share(trunk: Trunk, sweep: Path, checkpoint: Path, rows: str) -> None:
         return
     place = trunk.home(sweep) / str(trunk.step)
     write_text(place.with_suffix(".jsonl"), rows)
-    partial = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        shutil.copytree(checkpoint, partial, copy_function=_link)
-        partial.rename(place)
+        if is_bucket(place):
+            with tempfile.TemporaryDirectory(prefix="scaling-") as scratch:
+                download(checkpoint, Path(scratch))
+                upload(Path(scratch), place, guard)
+        else:
+            _install(checkpoint, place)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         if not is_shared(trunk, sweep):  # no other run came first
             raise RecordError(f"cannot write {place}: {error.strerror or error}") from error
 
 
 def shared_rows(trunk: Trunk, sweep: Path, step: int) -> str:
     """The rows of the curve up to a state that was left."""
-    return (trunk.home(sweep) / f"{step}.jsonl").read_text(encoding="utf-8")
+    return read_text(trunk.home(sweep) / f"{step}.jsonl") or ""
+
+
+def _install(checkpoint: Path, place: Path) -> None:
+    partial = place.with_name(f".{place.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        shutil.copytree(checkpoint, partial, copy_function=_link)
+        partial.rename(place)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _link(source: str, target: str) -> None:

@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm, to_hex
 from matplotlib.figure import Figure
 
 from analysis.allocation import compute_optimal
+from analysis.conventions import SIMPLE
 from analysis.figures.axes import MEASURED, MUTED, PARAMETERS, SIZES, log_axis, new_axes, styled
 from analysis.frontier import Frontier
 from analysis.isoflop import DEGREES, Curve, group_budgets
@@ -91,8 +92,8 @@ def frontiers(found: Mapping[str, Frontier | Fit], beyond: float = 10.0) -> np.n
     """N* and D* against compute by several procedures, with their bands; returns the Axes (2,).
 
     Args:
-        found: results by name, all in one convention: fits of a law of parameters and tokens, or frontiers, whose optima are
-            drawn as points.
+        found: results by name, all in one convention of N: fits of a law of parameters and tokens, or frontiers, whose optima
+            are drawn as points.
         beyond: how many times the largest budget to draw to; what lies beyond it is shaded.
     """
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
@@ -105,7 +106,7 @@ def frontiers(found: Mapping[str, Frontier | Fit], beyond: float = 10.0) -> np.n
         best = each.predict(budgets) if isinstance(each, Frontier) else compute_optimal(each, budgets)
         colour = to_hex(f"C{number}")  # of the style now: as "C0" it would be of whoever saves the figure
         for ax, quantity in zip(grid, WORDS, strict=True):
-            ax.plot(budgets, best[quantity], color=colour, label=name, ls=("-", "--", "-.", ":")[number % 4])
+            ax.plot(budgets, best[quantity], color=colour, label=_label(name, each), ls=("-", "--", "-.", ":")[number % 4])
             ax.fill_between(budgets, best[f"{quantity}_low"], best[f"{quantity}_high"], color=colour, alpha=0.18, lw=0)
             if isinstance(each, Frontier):
                 ax.plot(each.optima["budget"], each.optima[quantity], "o", color=colour, ms=3, alpha=0.6, mew=0)
@@ -126,6 +127,13 @@ def _range(found: Frontier | Fit) -> tuple[float, float]:
     if isinstance(found, Frontier):
         return float(found.optima["budget"].min()), float(found.optima["budget"].max())
     return found.origin.ranges["flops"]
+
+
+def _label(name: str, found: Frontier | Fit) -> str:
+    """The name, with what C is where that is not 6ND."""
+    if isinstance(found, Frontier) and found.convention.flops != SIMPLE:
+        return f"{name}, C = {found.convention.flops}"
+    return name
 
 
 def _convention(found: Frontier | Fit) -> tuple[str, float]:

@@ -16,6 +16,7 @@ from scaling.errors import Exit, ScalingError
 if TYPE_CHECKING:
     from scaling.preflight.choice import Wish
     from scaling.preflight.hardware import Target
+    from scaling.preflight.planned import Planned
     from scaling.preflight.preflight import Preflight
     from scaling.preflight.programs import PlannedProgram
     from scaling.preflight.report import Finding
@@ -45,11 +46,11 @@ def preflight(
     Ends with 0 where all runs fit, 4 where one does not, 2 where one is refused as it is, 1 where a compiler failed.
     """
     from scaling.preflight.hardware import TABLE, parse_target
+    from scaling.preflight.planned import planned
     from scaling.preflight.pool import has_compiler, install_command
     from scaling.preflight.programs import distinct
     from scaling.preflight.report import exit_code, rows
     from scaling.sweeps.grid import read_sweep
-    from scaling.sweeps.plan import make_plan
 
     if bool(on) == warm:
         raise ScalingError("say what to compile for: --on NAME, such as --on v5e-16, or --warm for the devices of this machine")
@@ -61,28 +62,46 @@ def preflight(
     if choose is not None and absent:
         commands = " and ".join(dict.fromkeys(install_command(target.platform) for target in absent))
         raise ScalingError(f"--choose compiles, and there is no compiler for {absent[0].platform} here: {commands}")
-    plan = make_plan(read_sweep(config, overrides or []))
-    programs = distinct(plan.cells)
+    sweep = read_sweep(config, overrides or [])
+    known = planned(sweep, runs / sweep.name)
+    if choose is not None and known.trials:
+        raise ScalingError(
+            f"--choose writes the plan, and what {config} tunes is not known yet: `scaling sweep {config}` trains its "
+            f"{len(known.trials)} trials; preflight without --choose compiles them"
+        )
+    programs = distinct(known.cells)
     compiled = {cell.specification.run_id for program in programs for cell in program.cells}
-    counted = [run for cell in plan.cells if (run := cell.specification.run_id) not in compiled]
+    counted = [run for cell in known.cells if (run := cell.specification.run_id) not in compiled]
     if not programs:
         raise ScalingError(f"{config} has n-gram models alone, which are counted on the host: there is nothing to compile")
     if counted and not json:
         show(f"not compiled, since n-grams are counted on the host: {', '.join(counted)}")
-    cache = Path(plan.cells[0].specification.config.execution.cache_directory)
+    if known.trials and not json:
+        show(_of_trials(known))
+    cache = Path(known.cells[0].specification.config.execution.cache_directory)
     if warm:
         return _warm(programs, cache / "jax")
     directory = cache / "preflight"
     if choose is None:
         findings = [each for target in targets for each in _check(target, programs, directory, full, json)]
     else:
-        findings = _choose(plan, targets, programs, directory, choose, runs, json)  # type: ignore[arg-type]
+        findings = _choose(known.plan, targets, programs, directory, choose, runs, json)  # type: ignore[arg-type]
     if json:
-        print_json(runs=rows(findings))
+        print_json(runs=rows(findings, known.unnamed))
     code = exit_code(findings)
     if choose is not None and sum(len(each.program.cells) for each in findings) < len(compiled):
         code = Exit.OUT_OF_MEMORY
     raise typer.Exit(code)
+
+
+def _of_trials(known: "Planned") -> str:
+    """What is said where a tuning stage is not done."""
+    first = f"{len(known.trials)} trials tune the runs of this sweep"
+    if not known.plan.cells:
+        return (
+            f"{first}, their batches too: what the runs compile to is known when the trials are trained; these are the trials"
+        )
+    return f"{first}: their programs are known, their learning rates and so their ids are not; the ids of these are made up"
 
 
 def _warm(programs: "list[PlannedProgram]", cache: Path) -> None:

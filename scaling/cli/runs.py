@@ -146,8 +146,8 @@ def count(
 
     if Path(config).suffix in (".yaml", ".yml"):
         run = build(RunConfig, override(read_yaml(config), overrides or []))
-        vocabulary, tokens = run.data.tokenizer.vocabulary + run.training.extra_tokens, float(run.training.tokens)
-        counted = ModelCount(run.model, vocabulary, run.data.sequence_length, tokens, run.training.objective)
+        vocabulary, tokens = run.data.tokenizer.vocabulary + run.extra_tokens, float(run.training.tokens)
+        counted = ModelCount(run.model, vocabulary, run.data.sequence_length, tokens, run.objective)
     elif config[:1].isdigit():
         fields = override({}, overrides or [])
         model = build(ModelConfig, {**fields, **rung(int(parse_quantity(config)), fields).fields})

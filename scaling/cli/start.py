@@ -14,9 +14,6 @@ from scaling.errors import ScalingError
 if TYPE_CHECKING:
     from rich.table import Table
 
-USED = {"cpu": 0.3, "gpu": 0.25, "tpu": 0.25}
-"""Share of the speed of large products that training small models is taken to keep: an assumption, which the file states."""
-
 
 @app.command()
 def init(
@@ -27,7 +24,7 @@ def init(
     """Write a commented sweep file that suits this machine and the time there is."""
     from scaling.machine import look, products_per_second
     from scaling.quantities import format_quantity
-    from scaling.sweeps.first import first_sweep, sweep_file
+    from scaling.sweeps.first import for_time, sweep_file
 
     if file.exists():
         raise ScalingError(f"{file} is there already; name another file, or move it away")
@@ -36,16 +33,15 @@ def init(
         raise ScalingError(f"{file}: a sweep is named by its file, in letters, digits, '.', '_' and '-'")
     machine = look()
     speed = products_per_second(machine)
-    share = USED.get(machine.backend, USED["gpu"])
-    found = first_sweep(60 * minutes * share * speed, machine.device_memory)
-    took = found.flops / (60 * share * speed)
+    found, share, seconds = for_time(60 * minutes, speed, machine)
+    took = seconds / 60
     what = f"{machine.cores} cores" if machine.backend == "cpu" else f"{len(machine.devices)} x {machine.devices[0]}"
     comment = [
         f"A first sweep for {what}: about {took:.2g} minutes of training.",
         f"  command   scaling sweep {file}          (--dry-run stops after the plan)",
         f"  watch     scaling watch runs/{name}          (--web for a page)",
         f"  report    scaling report runs/{name}",
-        f"Planned: {found.flops:.2g} FLOPs, at an assumed {share:.0%} of the {speed:.2g} FLOPs/s of large products seen here.",
+        f"Planned: {found.flops:.2g} FLOPs at {share:.0%} of the {speed:.2g} FLOPs/s of large products here, and compilation.",
     ]
     file.write_text(sweep_file(found, name, corpus, comment), encoding="utf-8")
     runs = len(found.shapes) * len(found.tokens)

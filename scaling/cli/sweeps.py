@@ -21,7 +21,6 @@ from scaling.cli.app import (
 )
 from scaling.cli.sources import fit_path, print_comparison
 from scaling.errors import Exit, ScalingError
-from scaling.stores import is_bucket
 
 if TYPE_CHECKING:
     from scaling.sweeps.launchers.launcher import Launcher
@@ -44,6 +43,7 @@ def sweep(
     import signal
 
     from scaling.sweeps.status import exit_code, read_status, status_table
+    from scaling.sweeps.studied import studied
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if detach:
@@ -57,9 +57,11 @@ def sweep(
             return
         _train_role(engine, "fit")
         if any(cell["role"] == "holdout" for cell in plan["cells"]):
-            _forecast(path)
+            with studied(path) as here:
+                _forecast(path, here)
             _train_role(engine, "holdout")
-            print_comparison(path)
+            with studied(path) as here:
+                print_comparison(here)
     except KeyboardInterrupt:
         show("the same command goes on")
         raise typer.Exit(Exit.SAVED) from None
@@ -159,11 +161,6 @@ def _accept(path: Path, plan: dict[str, Any], launcher: str | None, dry_run: boo
         _store(path, plan)
         print(rendered, end="")
         return None
-    if is_bucket(path) and any(cell["role"] == "holdout" for cell in plan["cells"]):
-        raise ScalingError(
-            f"{path}: the forecast of held-out runs is kept in a directory; keep the runs of this sweep in one, "
-            "or leave `holdouts` out"
-        )
     write_plan(path, plan)
     create_runs(path, plan)
     return engine
@@ -183,8 +180,13 @@ def _store(path: Path, plan: dict[str, Any]) -> None:
     show(f"stored as {stored}; `scaling sweep {path}` trains it")
 
 
-def _forecast(path: Path) -> None:
-    """Write the forecast of the held-out runs, unless one from before they began is there, or from all that there is by now."""
+def _forecast(path: Path, here: Path) -> None:
+    """Write the forecast of the held-out runs, unless one from before they began is there, or from all that there is by now.
+
+    Args:
+        path: the sweep's directory.
+        here: as it is `studied`.
+    """
     import pandas as pd
 
     from analysis.forecasting import forecast
@@ -197,8 +199,8 @@ def _forecast(path: Path) -> None:
     held_out = [each for each in cells if each.cell["role"] == "holdout"]
     ids = {each.cell["run_id"] for each in held_out}
     begun = [each.cell["run_id"] for each in held_out if each.has_begun]
-    if (path / "forecast.json").exists():
-        made = read_forecast(path)
+    if (here / "forecast.json").exists():
+        made = read_forecast(here)
         done = {each.cell["run_id"] for each in cells if each.cell["role"] == "fit" and each.state == "done"}
         if ids <= {each.run for each in made.predictions} and (begun or done <= set(made.origin.runs)):
             return
@@ -208,10 +210,10 @@ def _forecast(path: Path) -> None:
             f"a forecast now would not be one; move {path / begun[0]} away, or hold out another run"
         )
     targets = [RunDirectory(path / run).specification or {} for run in sorted(ids)]
-    fitted = fit_path(path)
-    write_fit(fitted, path)
+    fitted = fit_path(here)
+    write_fit(fitted, here)
     forecast_made = forecast(fitted, pd.DataFrame([{"run": each["run_id"], **each["facts"]} for each in targets]))
-    write_forecast(forecast_made, path)
+    write_forecast(forecast_made, here)
     show(forecast_table(forecast_made))
 
 
@@ -221,12 +223,13 @@ def _train_role(engine: "Launcher", role: str) -> None:
 
     from scaling.sweeps.live import watch
     from scaling.sweeps.status import exit_code, failures, read_status, summary
+    from scaling.sweeps.stored import read_plan
     from scaling.sweeps.submission import Submission
 
     path = engine.sweep
-    cells = [each.cell for each in read_status(path) if each.cell["role"] == role]
+    cells = [cell for cell in read_plan(path)["cells"] if cell["role"] == role]
     try:
-        watch(Submission(engine, path, cells), path, role, Console())
+        watch(Submission(engine, path, cells), Console())
     except KeyboardInterrupt:
         went_on = f"the runs go on in {engine.name}" if engine.detached else "stopped, everything is saved"
         show(f"\n{went_on} ({summary(read_status(path))})")

@@ -68,13 +68,14 @@ class Batches:
 
     def sequence_ids(self, step: int) -> np.ndarray:
         """Which window each row of the global batch is, int64 [B]."""
-        return self._window_ids(step * self._batch_size + np.arange(self._batch_size))
+        return self.window_ids(step * self._batch_size + np.arange(self._batch_size))
 
     def sequences(self, number_B: np.ndarray) -> np.ndarray:
         """The sequences of these numbers, int32 [B, L + 1]."""
-        return self._windows.read(self._window_ids(number_B))
+        return self._windows.read(self.window_ids(number_B))
 
-    def _window_ids(self, number_B: np.ndarray) -> np.ndarray:
+    def window_ids(self, number_B: np.ndarray) -> np.ndarray:
+        """Which window each sequence of these numbers is, int64 [B]."""
         epoch_B, place_B = np.divmod(number_B, self._used)
         if self._used == len(self._windows):
             return permute(place_B, self._used, permutation_key(self._seed, epoch_B))

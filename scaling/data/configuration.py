@@ -10,6 +10,8 @@ from scaling.quantities import Amount, Count
 from scaling.section import Section
 
 GPT2_VOCABULARY = 50_257
+SHORTEST_PAIR = 5
+"""Tokens of a pair of stretches of one token each, and the three special ones."""
 
 
 class TokenizerConfig(Section):
@@ -87,8 +89,9 @@ class DataConfig(CorpusConfig):
     mixture: dict[str, SourceConfig] | None = Field(None, min_length=2)
     tokenizer: TokenizerConfig = TokenizerConfig()
     sequence_length: Count = 256
-    documents: Literal["joined", "separate"] = "joined"
-    """Whether a token sees the documents before its own in the sequence; where not, positions begin anew with each."""
+    documents: Literal["joined", "separate", "pairs"] = "joined"
+    """Whether a token sees the documents before its own in the sequence; where not (`separate`), positions begin anew with
+    each. `pairs` are two stretches of text, for next-sentence prediction beside hidden tokens (`scaling/data/pairs.py`)."""
     validation_tokens: Count = 2**16
     """Of each source of a mixture."""
     max_epochs: Amount = 1.0
@@ -114,6 +117,10 @@ class DataConfig(CorpusConfig):
     def _check(self) -> "DataConfig":
         if self.streaming:
             self._check_streaming()
+        if self.documents == "pairs" and self.mixture is not None:
+            raise ValueError("data.documents pairs are of one corpus, not of a mixture")
+        if self.documents == "pairs" and self.sequence_length < SHORTEST_PAIR:
+            raise ValueError(f"data.documents pairs needs a data.sequence_length of {SHORTEST_PAIR} at least")
         if self.mixture is None:
             return self
         stated = sorted(self.model_fields_set & set(CorpusConfig.model_fields) - _defaults(self))
@@ -133,6 +140,8 @@ class DataConfig(CorpusConfig):
             raise ValueError("data.streaming reads one corpus; prepare the sources of a mixture, without data.streaming")
         if self.corpus.partition(":")[0] not in ("tfds", "hf"):
             raise ValueError(f"data.streaming is for tfds: and hf:, whose documents are found by number, not for {self.corpus}")
+        if self.documents == "pairs":
+            raise ValueError("data.documents pairs needs a corpus that is tokenised first; leave data.streaming out")
         if self.near_duplicates == "drop":
             raise ValueError("data.streaming looks for no duplicates; leave data.near_duplicates out")
         if self.max_epochs != 1:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from scaling.data.batches import Batches, MixedBatches
 from scaling.data.corpora import Corpus
+from scaling.data.pairs import PairBatches, Pairs
 from scaling.data.store import TokenStore
 from scaling.data.streaming import Streamed
 from scaling.data.tokenizers import BpeTokenizer, Tokenizer
@@ -35,11 +36,14 @@ class Dataset:
     validation: TokenStore
     held_out: ValidationSet
 
-    def batches(self, config: "AnyRun") -> Batches:
+    def batches(self, config: "AnyRun") -> Batches | PairBatches:
         """The training batches of a run."""
         separate = config.data.documents == "separate"
         length, unique = config.data.sequence_length, config.unique_tokens
-        return Batches(self.train, length, config.batch_size, config.seed, unique, separate)
+        batches = Batches(self.train, length, config.batch_size, config.seed, unique, separate)
+        if config.data.documents != "pairs":
+            return batches
+        return PairBatches(Pairs(self.train, self.tokenizer.vocabulary, length, config.seed), batches, config.batch_size)
 
     @property
     def contamination(self) -> float | None:

@@ -78,13 +78,17 @@ class ArrayRecord:
     def __init__(self, path: str | Path):
         from array_record.python.array_record_module import ArrayRecordReader
 
-        self._reader = ArrayRecordReader(str(path), options="readahead_buffer_size:0")
+        self._path, self._reader = path, ArrayRecordReader(str(path), options="readahead_buffer_size:0")
 
     def __len__(self) -> int:
         return self._reader.num_records() if self._reader.ok() else 0
 
     def __getitem__(self, index: int) -> bytes:
-        return self._reader.read([index])[0]
+        try:
+            return self._reader.read([index])[0]
+        except RuntimeError as error:  # what its checksums say
+            reason = str(error).splitlines()[0]
+            raise ScalingError(f"{self._path}: record {index} is damaged: {reason}; get the file anew") from None
 
 
 class TfRecord:

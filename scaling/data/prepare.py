@@ -20,6 +20,7 @@ from scaling.data.atomic import new_file, resumable_directory
 from scaling.data.configuration import DataConfig
 from scaling.data.corpora import Corpus, open_corpus
 from scaling.data.dataset import Data, Dataset, Mixture
+from scaling.data.pairs import validation_pairs
 from scaling.data.parts import ALONE, Part, Workforce
 from scaling.data.store import encoded, open_store, shard_path, write_index, write_shard
 from scaling.data.streaming import open_stream
@@ -82,8 +83,11 @@ def _mixture(data: DataConfig, directory: Path, workforce: Workforce) -> Mixture
 def _opened(corpus: Corpus | WorldCorpus, home: Path, data: DataConfig) -> Dataset:
     tokenizer = load_tokenizer(home / "tokenizer.json")
     train, validation = (open_store(home, split, tokenizer) for split in ("train", "validation"))
-    separate = data.documents == "separate"
-    held_out = validation_windows(validation, data.sequence_length, data.validation_tokens, separate)
+    length, tokens = data.sequence_length, data.validation_tokens
+    if data.documents == "pairs":
+        held_out = validation_pairs(validation, tokenizer.vocabulary, length, tokens)
+    else:
+        held_out = validation_windows(validation, length, tokens, data.documents == "separate")
     return Dataset(corpus, tokenizer, train, validation, held_out)
 
 

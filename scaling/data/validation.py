@@ -103,6 +103,13 @@ def validation_windows(store: TokenStore, sequence_length: int, tokens: int, sep
         ScalingError: the store has fewer, or not even one window is asked for.
     """
     windows = Windows(store, sequence_length, separate)
+    window_WxL1 = windows.read(spread(windows, tokens))
+    return ValidationSet(window_WxL1, window_WxL1[:, 1:].size, store.bytes_of(without_marks(window_WxL1[:, 1:])))
+
+
+def spread(windows: Windows, tokens: int) -> np.ndarray:
+    """The numbers [W] of windows with `tokens` targets, spread evenly; raises as `validation_windows`."""
+    sequence_length = windows.sequence_length
     available, wanted = len(windows), tokens // sequence_length
     if wanted > available:
         raise ScalingError(
@@ -111,5 +118,4 @@ def validation_windows(store: TokenStore, sequence_length: int, tokens: int, sep
         )
     if not wanted:
         raise ScalingError(f"data.validation_tokens {tokens} is less than data.sequence_length {sequence_length}")
-    window_WxL1 = windows.read(np.arange(wanted) * available // wanted)
-    return ValidationSet(window_WxL1, wanted * sequence_length, store.bytes_of(without_marks(window_WxL1[:, 1:])))
+    return np.arange(wanted) * available // wanted

@@ -25,10 +25,10 @@ from scaling.section import Section, tag
 Kind = Literal["embedding", "hidden", "router", "head", "block_vector", "vector"]
 
 KINDS: tuple[tuple[str, Kind], ...] = (
-    (r"(embedding|positions)/embedding", "embedding"),
-    (r"blocks/.*/(query|key|value|output|gate|up|down)/kernel", "hidden"),
+    (r"(embedding|positions|next_sentence/segments)/embedding", "embedding"),
+    (r"blocks/.*/(query|key|value|output|gate|up|down)/kernel|next_sentence/pool/kernel", "hidden"),
     (r"blocks/.*/router/kernel", "router"),
-    (r"head/kernel", "head"),
+    (r"(next_sentence/)?head/kernel", "head"),
     (r"blocks/.*/(scale|bias)", "block_vector"),
     (r"norm/(scale|bias)", "vector"),
 )

@@ -17,6 +17,7 @@ from scaling.models.kernels import soft_cap
 from scaling.models.layers import norm, normal
 from scaling.models.mlp import MLP
 from scaling.models.moe import Load, MixtureOfExperts
+from scaling.models.next_sentence import NextSentence
 
 Array = jax.Array
 
@@ -35,7 +36,16 @@ class Transformer(nnx.Module):
     Parameters are float32; products are computed in `config.dtype`.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary: int, sequence_length: int, *, causal: bool = True, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocabulary: int,
+        sequence_length: int,
+        *,
+        causal: bool = True,
+        next_sentence: bool = False,
+        rngs: nnx.Rngs,
+    ):
         self.config = config
         self.embedding = nnx.Embed(vocabulary, config.width, embedding_init=normal(0.02), rngs=rngs)
         if config.positions == "learned":
@@ -45,6 +55,8 @@ class Transformer(nnx.Module):
             self.norm = norm(config, config.width, rngs)
         if not config.tied_head:
             self.head = nnx.Linear(config.width, vocabulary, use_bias=False, kernel_init=normal(0.02), rngs=rngs)
+        if next_sentence:
+            self.next_sentence = NextSentence(config, sequence_length, rngs=rngs)
         self.dtype = jnp.dtype(config.dtype)
 
     def __call__(self, tokens_BxL: Array) -> Array:
@@ -116,6 +128,8 @@ class Transformer(nnx.Module):
                 x_BxLxD += jax.lax.dynamic_slice_in_dim(table_LxD, start, tokens_BxL.shape[1])[None]
             else:
                 x_BxLxD += jnp.take(execution.place(table_LxD, None, None), documents.position_BxL, axis=0)
+        if hasattr(self, "next_sentence"):
+            x_BxLxD += self.next_sentence.embed(tokens_BxL.shape[1])[None]
         return x_BxLxD.astype(self.dtype)
 
     def _finish(self, x_BxLxD: Array) -> Array:

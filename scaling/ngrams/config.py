@@ -57,8 +57,10 @@ class NgramRun(Section):
             raise ValueError(f"training.tokens {self.training.tokens} is less than data.sequence_length {length}")
         if unique is not None and unique < length:
             raise ValueError(f"training.unique_tokens {unique} is less than data.sequence_length {length}")
-        if self.data.documents == "separate":
-            raise ValueError("model.family ngram needs data.documents joined, whose marks end a context, not separate")
+        if self.data.documents != "joined":
+            raise ValueError(
+                f"model.family ngram needs data.documents joined, whose marks end a context, not {self.data.documents}"
+            )
         if self.data.streaming:
             raise ValueError("model.family ngram counts what is tokenised; leave data.streaming out")
         return self

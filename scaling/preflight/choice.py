@@ -51,7 +51,8 @@ def best_mesh(shape: Shape, target: Target, compile_shape: Compile, workers: int
 
 
 def _times(fitting: Fitting, target: Target) -> Times:
-    return step_times(fitting.compilation, target, padding_waste(fitting.shape, target.tile)[0])
+    shape = fitting.shape
+    return step_times(fitting.compilation, target, padding_waste(shape, target.tile)[0], shape.program.mesh.devices)
 
 
 def choose(choices: Sequence[Choice], wish: Wish) -> Choice | None:

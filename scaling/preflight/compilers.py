@@ -3,7 +3,10 @@
 import hashlib
 import json
 import re
+import sys
 import time
+import traceback
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -28,12 +31,12 @@ from scaling.training.mesh import AXES
 from scaling.training.optimizer import no_hyperparameters
 from scaling.training.program import Program, make_program
 
-FORMAT = 1
+FORMAT = 2
 """Of what is kept on disk: raised by a change in how a compiled program is read."""
 
 
 def compile_job(job: Job) -> Compilation:
-    """Trace, lower and compile; whatever goes wrong is in the answer."""
+    """Trace, lower and compile; whatever goes wrong is in the answer, by its first line, and in full on stderr."""
     try:
         return _compile(job)
     except ScalingError as error:
@@ -45,6 +48,9 @@ def compile_job(job: Job) -> Compilation:
 
 
 def _failed(job: Job, kind: Any, reason: str) -> Compilation:
+    if kind == "compiler":
+        print(f"{job.target.name}, {job.shape.program.mesh}: {job.shape.model_dump_json()}", file=sys.stderr)
+        traceback.print_exc()
     return Compilation(effort=job.effort, failure=Failure(kind=kind, reason=reason))
 
 
@@ -65,20 +71,14 @@ def _compile(job: Job) -> Compilation:
     if mesh.devices < target.devices:
         notes.append(f"the mesh takes {mesh.devices} of {target.devices} devices: the others idle and cost as much")
     shape = _with_kernel(shape, target, notes)
-    if target.platform == "tpu" and job.effort != "lower" and not _fits_torus(shape, devices, target.slices):
+    if (
+        target.platform == "tpu"
+        and job.effort != "lower"
+        and mesh.devices > 1
+        and not _fits_torus(shape, devices, target.slices)
+    ):
         notes.append("an axis of the mesh takes parts of several axes of the torus: its rings share links")
-    program = make_program(
-        shape.model,
-        shape.vocabulary,
-        shape.sequence_length,
-        shape.program,
-        shape.optimizer,
-        shape.skip_spikes,
-        shape.objective,
-        shape.separate_documents,
-        devices=tuple(devices),
-        platform=target.platform,
-    )
+    program = program_of_shape(shape, devices, target.platform)
     traced = program.step.trace(*step_arguments(program, shape))  # type: ignore[attr-defined]
     lowered = traced.lower(lowering_platforms=(target.platform,)) if job.effort == "lower" else traced.lower()
     digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()
@@ -90,7 +90,7 @@ def _compile(job: Job) -> Compilation:
     memory = Memory(
         parameters=sharded_bytes(state.parameters),
         optimizer=sharded_bytes(state.optimizer),
-        activations=activation_bytes(shape, attention),
+        activations=activation_bytes(shape, attention) * (shape.members or 1),
     )
     known = {"effort": job.effort, "attention": attention, "flops": count(traced.jaxpr), "notes": tuple(notes), "hash": digest}
     answer = Compilation(**known, memory=memory)
@@ -127,9 +127,10 @@ def _measured(answer: Compilation, lowered: Any, job: Job) -> Compilation:
         need, room = peak / 2**30, job.target.memory / 2**30
         failure = Failure(kind="memory", reason=f"the peak of {need:.2f} GiB is more than the {room:.2f} GiB of a device")
     found = {
+        "optimised": not quick,
         "memory": answer.memory.model_copy(update={"peak": peak}),
         "failure": failure,
-        "accessed": module.accessed_bytes(),
+        "accessed": module.accessed_bytes(job.target.cache),
         "collectives": tuple(find_collectives(module, job.target.devices, job.target.slices)),
     }
     return answer.model_copy(update=found)
@@ -156,11 +157,33 @@ def _topology(platform: str, kind: str, topology: str, arguments: str) -> list[A
     return topologies.get_topology_desc(platform=platform, target_config=target_config(kind), topology=topology).devices
 
 
+def program_of_shape(shape: Shape, devices: Sequence[Any] | None = None, platform: str | None = None) -> Program:
+    """The functions of a shape for these devices; else for those of this machine.
+
+    Those of a cohort are for the first of the devices: what each does with its members is the same, and they send nothing.
+    """
+    return make_program(
+        shape.model,
+        shape.vocabulary,
+        shape.sequence_length,
+        shape.program,
+        shape.optimizer,
+        shape.skip_spikes,
+        shape.objective,
+        shape.separate_documents,
+        devices=None if devices is None else tuple(devices)[: 1 if shape.members else None],
+        platform=platform,
+        members=shape.members,
+    )
+
+
 def step_arguments(program: Program, shape: Shape) -> tuple[Any, ...]:
-    """What a step is called with: shapes, types and shardings alone."""
-    batch = (shape.batch_size, shape.sequence_length + 1)
-    tokens_BxL1 = jax.ShapeDtypeStruct(batch, jnp.int32, sharding=program.batch_sharding)
-    return program.abstract_state, tokens_BxL1, jax.eval_shape(lambda: no_hyperparameters(shape.optimizer))
+    """What a step is called with, that of a cohort too: shapes, types and shardings alone."""
+    runs = () if program.members is None else (program.members,)
+    batch = (*runs, shape.batch_size, shape.sequence_length + 1)
+    tokens = jax.ShapeDtypeStruct(batch, jnp.int32, sharding=program.batch_sharding)
+    hyper = jax.eval_shape(lambda: no_hyperparameters(shape.optimizer))
+    return program.abstract_state, tokens, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(runs, leaf.dtype), hyper)
 
 
 def _with_kernel(shape: Shape, target: Target, notes: list[str]) -> Shape:

@@ -95,6 +95,8 @@ class Target(Section):
     """For libtpu, beside the topology."""
     device: Device
     """As jax sees it: of a chip with two devices, half."""
+    cache: float = 0.0
+    """Bytes that the hardware may keep near by itself: of a GPU its L2. On a TPU the compiler says what stays in the chip."""
 
     @property
     def hourly_price(self) -> float | None:
@@ -138,7 +140,7 @@ def _gpus(name: str, kind: str, count: int, device: Device) -> Target:
         below = max(1, count // GPUS_PER_HOST) * GPUS_PER_HOST
         raise ScalingError(f"--on {name}: {count} GPUs are not whole hosts of {GPUS_PER_HOST}; the nearest is {below}x{kind}")
     hosts = max(1, count // GPUS_PER_HOST)
-    memory = CARDS[kind].memory * JAX_MEMORY_FRACTION
+    card = CARDS[kind]
     return Target(
         name=name,
         kind=kind,
@@ -146,10 +148,11 @@ def _gpus(name: str, kind: str, count: int, device: Device) -> Target:
         topology=f"1x{hosts}x{count // hosts}",
         slices=1,
         devices=count,
-        memory=memory,
+        memory=card.memory * JAX_MEMORY_FRACTION,
         tile=1,
         arguments={},
         device=device,
+        cache=card.l2_cache,
     )
 
 

@@ -134,34 +134,39 @@ class Module:
         ]
         return max(bounds, default=1)
 
-    def accessed_bytes(self) -> float:
+    def accessed_bytes(self, cache: float = 0.0) -> float:
         """Bytes that a step reads from and writes to the memory of one device, each instruction or fusion by itself.
 
         What a fusion only slices counts with the slice, what it updates in place with the update. Buffers that the compiler
         keeps in the chip (memory space 1 of a TPU) do not count.
-        """
-        return sum(times * self._accessed(each, computation) for each, times, computation, _ in self.executed())
 
-    def _accessed(self, each: Instruction, computation: Computation) -> float:
+        Args:
+            cache: bytes that the hardware may still have of what was touched before. Of every array so much does not count,
+                which leaves a bound from below: where one instruction reads what the last one wrote, it may find it there.
+        """
+        return sum(times * self._accessed(each, computation, cache) for each, times, computation, _ in self.executed())
+
+    def _accessed(self, each: Instruction, computation: Computation, cache: float) -> float:
         if each.opcode in _FREE or each.opcode.endswith("-done"):
             return 0.0
         types = [computation.instructions[name].type for name in each.operands if name in computation.instructions]
-        out = memory_bytes(each.type)
+        out = memory_bytes(each.type, cache)
         if each.opcode.endswith("-start"):
             return out  # what it reads is part of its type
         if each.opcode in ("dynamic-slice", "slice", "gather"):
             return 2 * out
         if each.opcode == "dynamic-update-slice":
-            return 2 * memory_bytes(types[1]) if len(types) > 1 else out
+            return 2 * memory_bytes(types[1], cache) if len(types) > 1 else out
         fused = self.computations.get(each.attribute("calls") or "") if each.opcode == "fusion" else None
         if fused is None:
-            return out + sum(map(memory_bytes, types))
-        return _written(fused, out) + sum(_read(fused, number, memory_bytes(kind)) for number, kind in enumerate(types))
+            return out + sum(memory_bytes(kind, cache) for kind in types)
+        read = (_read(fused, number, kind, cache) for number, kind in enumerate(types))
+        return _written(fused, each.type, cache) + sum(read)
 
 
-def _read(fused: Computation, number: int, whole: float) -> float:
+def _read(fused: Computation, number: int, operand: str, cache: float) -> float:
     """What a fusion reads of its operand."""
-    inside = fused.instructions.values()
+    inside, whole = fused.instructions.values(), memory_bytes(operand, cache)
     parameter = next((each for each in inside if each.opcode == "parameter" and each.literal == str(number)), None)
     if parameter is None:
         return whole
@@ -170,18 +175,18 @@ def _read(fused: Computation, number: int, whole: float) -> float:
         if parameter.name not in user.operands:
             continue
         if user.opcode in ("dynamic-slice", "slice", "gather") and user.operands[0] == parameter.name:
-            read += memory_bytes(user.type)
+            read += memory_bytes(user.type, cache)
         elif not (user.opcode == "dynamic-update-slice" and user.operands[0] == parameter.name):
             return whole
     return min(read, whole)
 
 
-def _written(fused: Computation, whole: float) -> float:
+def _written(fused: Computation, out: str, cache: float) -> float:
     root = fused.root
     if root is not None and root.opcode == "dynamic-update-slice":
         update = fused.instructions.get(root.operands[1])
-        return memory_bytes(update.type) if update else whole
-    return whole
+        return memory_bytes(update.type if update else out, cache)
+    return memory_bytes(out, cache)
 
 
 def _parse(root: bool, name: str, rest: str) -> Instruction | None:
@@ -211,9 +216,10 @@ def arrays(kind: str) -> list[float]:
     return [_size(name, shape) for name, shape, _ in _ARRAY.findall(kind)]
 
 
-def memory_bytes(kind: str) -> float:
-    """Bytes of the arrays of a type that are in the device's main memory."""
-    return sum(_size(name, shape) for name, shape, layout in _ARRAY.findall(kind) if "S(1)" not in layout)
+def memory_bytes(kind: str, cache: float = 0.0) -> float:
+    """Bytes of the arrays of a type that are in the device's main memory, each but for what a cache can hold of it."""
+    sizes = (_size(name, shape) for name, shape, layout in _ARRAY.findall(kind) if "S(1)" not in layout)
+    return sum(max(0.0, size - cache) for size in sizes)
 
 
 def _size(name: str, shape: str) -> float:

@@ -52,6 +52,8 @@ class Compilation(Section):
     notes: tuple[str, ...] = ()
     hash: str = ""
     """SHA-256 of the lowered program (StableHLO)."""
+    optimised: bool = False
+    """Whether it was compiled as a run will compile it: a program of level 0 moves other bytes and sends in other ways."""
     cpu_seconds: float = 0.0
     """What lowering and compiling took; of a stored result, when it was made."""
 

@@ -4,6 +4,7 @@ import os
 import queue
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -82,8 +83,9 @@ class Compilers:
             return Compilation.model_validate_json(line)
         code = process.wait()
         self._running.discard(process)
-        process.stdin.close()
-        process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(BrokenPipeError):  # what it did not read
+                pipe.close()
         self._idle.put(None)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return Compilation(effort=job.effort, failure=Failure(kind="compiler", reason=f"the compiler's process {how}"))

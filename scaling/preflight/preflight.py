@@ -7,6 +7,7 @@ from pathlib import Path
 from scaling.preflight.choice import Choice, best_mesh
 from scaling.preflight.hardware import Target
 from scaling.preflight.jobs import Compilation, Effort, Job
+from scaling.preflight.packing import Packing, most_members, spread
 from scaling.preflight.pool import Compilers
 from scaling.preflight.programs import PlannedProgram, Shape
 from scaling.preflight.report import Finding
@@ -57,9 +58,17 @@ class Preflight:
         if compilation.failure is None or compilation.failure.kind == "memory":
             best = lightest(program.shape, self._quickly)
         if compilation.failure is None:
-            return Finding(program, self.target, compilation, best)
+            return Finding(program, self.target, compilation, best, packing=self._packing(program))
         instead: Fitting | None = best or nearest_mesh(program.shape, self.target.devices, self.target.slices, self._quickly)
         return Finding(program, self.target, compilation, best, instead)
+
+    def _packing(self, program: PlannedProgram) -> Packing | None:
+        """For the runs that are whole on a device, if there are several: how many of them each device holds."""
+        runs = program.together
+        if runs == 1:
+            return None
+        most = max(-(-runs // self.target.devices), spread(runs, program.cohort, self.target.devices).members)
+        return most_members(program.shape, most, self.target.memory, self._quickly)
 
     def _quickly(self, shape: Shape) -> Compilation:
         return self._compile(shape, "quick")

@@ -1,11 +1,13 @@
 """The distinct programs of a plan: runs of one shape, batch and mesh share one.        (no jax)"""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from scaling.config import ModelConfig, ProgramConfig, RunConfig
 from scaling.optimization import SpikeConfig, Structure
 from scaling.section import Section
+from scaling.sweeps.cohorts import cohort_key
 from scaling.sweeps.plan import Cell
 
 
@@ -22,6 +24,8 @@ class Shape(Section):
     skip_spikes: SpikeConfig | None = None
     objective: str = "causal"
     separate_documents: bool = False
+    members: int | None = None
+    """Runs of a cohort that are side by side on each device; None for the step of one run."""
 
     @property
     def micro_batch(self) -> int:
@@ -45,6 +49,23 @@ class PlannedProgram(NamedTuple):
     cells: tuple[Cell, ...]
 
     @property
+    def together(self) -> int:
+        """The most of them that can be a cohort; 1 for those that a mesh splits."""
+        if self.shape.program.mesh.devices > 1:
+            return 1
+        if len(self.cells) == 1:
+            return 1
+        configs = [cell.specification.config.model_dump(mode="json") for cell in self.cells]
+        for each in configs:
+            each["execution"]["cohort"] = len(self.cells)  # whatever is planned
+        return max(Counter(cohort_key({"config": each}) for each in configs).values())
+
+    @property
+    def cohort(self) -> int:
+        """How many of them are trained together, as planned."""
+        return min(self.cells[0].specification.config.execution.cohort, self.together)
+
+    @property
     def run(self) -> str:
         """The id of its first run."""
         return self.cells[0].specification.run_id
@@ -53,14 +74,14 @@ class PlannedProgram(NamedTuple):
 def shape_of(config: RunConfig, vocabulary: int) -> Shape:
     """The program of a run. What is traced in it, such as the weight of the z-loss, is set to 0."""
     return Shape(
-        model=config.model.model_copy(update={"z_loss": 0.0, "balance_loss": 0.0}),
+        model=config.model.compiled,
         vocabulary=vocabulary,
         sequence_length=config.data.sequence_length,
         batch_size=config.batch_size,
         program=config.execution.program,
         optimizer=config.optimizer.structure,
         skip_spikes=config.training.skip_spikes,
-        objective=config.training.objective,
+        objective=config.objective,
         separate_documents=config.data.documents == "separate",
     )
 

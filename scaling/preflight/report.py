@@ -1,6 +1,6 @@
 """What a preflight found, for people and for machines.        (no jax)"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ from rich.table import Table
 
 from scaling.errors import Exit
 from scaling.preflight.hardware import Target
-from scaling.preflight.jobs import Compilation
+from scaling.preflight.jobs import Compilation, Failure
+from scaling.preflight.packing import Packing, Spread, largest_cohort, spread
 from scaling.preflight.padding import padding_waste
 from scaling.preflight.programs import PlannedProgram
 from scaling.preflight.roofline import Expectation, Times, expect, step_times
@@ -30,11 +31,38 @@ class Finding:
     """The lightest rematerialisation and largest micro-batch that fit on its mesh."""
     instead: Fitting | None = None
     """The nearest change that fits, where the program itself does not."""
+    packing: Packing | None = None
+    """Where its runs are several, and whole on one device: how many of a cohort fit on each."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """Of the step of one run, else of that of its cohort."""
+        if self.compilation.failure is not None or self.packing is None:
+            return self.compilation.failure
+        members = self.spread.members
+        if members <= self.packing.members:
+            return None
+        planned = f"execution.cohort={self.program.cohort} puts {members} runs side by side on a device"
+        return Failure(kind="memory", reason=f"{planned}: {self.packing.members} fit")
+
+    @property
+    def cohort(self) -> int | None:
+        """The largest `execution.cohort` that fits; None where that is not known."""
+        if self.packing is None:
+            return None
+        return largest_cohort(self.program.together, self.packing.members, self.target.devices)
+
+    @property
+    def spread(self) -> Spread:
+        """Of the cohorts that are planned; of a run by itself over the devices of its mesh."""
+        if self.program.cohort == 1:
+            return Spread(self.program.shape.program.mesh.devices, 1)
+        return spread(self.program.together, self.program.cohort, self.target.devices)
 
     @property
     def fits(self) -> bool | None:
         """None where that is not known: it was lowered alone."""
-        if self.compilation.failure is not None:
+        if self.failure is not None:
             return False
         return None if self.compilation.effort == "lower" else True
 
@@ -44,9 +72,19 @@ class Finding:
         return padding_waste(self.program.shape, self.target.tile)
 
     @property
+    def devices(self) -> int:
+        """Of its mesh."""
+        return self.program.shape.program.mesh.devices
+
+    @property
     def times(self) -> Times:
         """The roofline of a step."""
-        return step_times(self.compilation, self.target, self.padding[0])
+        return step_times(self.compilation, self.target, self.padding[0], self.devices)
+
+    @property
+    def least(self) -> float:
+        """Seconds that a step takes at least."""
+        return self.times.least(self.compilation.optimised)
 
     @property
     def model_flops(self) -> float:
@@ -58,13 +96,14 @@ class Finding:
         """None where nothing was traced."""
         if not self.compilation.flops:
             return None
-        return expect(self.times, self.target, self.model_flops, self.program.cells[0].specification.facts["parameters"])
+        parameters = self.program.cells[0].specification.facts["parameters"]
+        return expect(self.least, self.target, self.devices, self.model_flops, parameters)
 
     def costs(self, flops: float) -> dict[str, float | None]:
         """Hours and USD of a run of so many model FLOPs, at both ends of what is expected."""
         if self.expectation is None:
             return dict.fromkeys(("hours_low", "hours_high", "dollars_low", "dollars_high"))
-        low, high = self.expectation.hours(flops, self.target)
+        low, high = self.expectation.hours(flops, self.target, self.spread.devices)
         price = self.target.hourly_price
         dollars = (None, None) if price is None else (low * price, high * price)
         return {"hours_low": low, "hours_high": high, "dollars_low": dollars[0], "dollars_high": dollars[1]}
@@ -95,7 +134,12 @@ def warnings(finding: Finding) -> list[str]:
 def describe(finding: Finding) -> Table:
     """What there is to say of one program, for the terminal."""
     table = Table.grid("what", "says", padding=(0, 2))
-    for what, says in (*_verdict(finding), *_speed(finding), *(("warning", each) for each in warnings(finding))):
+    for what, says in (
+        *_verdict(finding),
+        *_cohort(finding),
+        *_speed(finding),
+        *(("warning", each) for each in warnings(finding)),
+    ):
         table.add_row(what, escape(says))
     table.title, table.title_justify, table.title_style = _title(finding), "left", "bold"
     return table
@@ -113,11 +157,13 @@ def _verdict(finding: Finding) -> Iterator[tuple[str, str]]:
     kernel = f", {compilation.attention} attention" if compilation.attention else ""
     rows = f"{shape.micro_batch} of {shape.batch_size} sequences at once"
     yield "as", f"{shape.program.mesh}, remat {shape.program.remat}, {rows}{kernel}"
-    failure, memory = compilation.failure, compilation.memory
+    failure, memory = finding.failure, compilation.memory
     if failure is not None:
         yield {"memory": "does not fit", "refused": "refused", "compiler": "failed"}[failure.kind], failure.reason
         if finding.instead is not None:
             yield "this fits", finding.instead.overrides(shape)
+        elif finding.cohort is not None:
+            yield "this fits", f"execution.cohort={finding.cohort}"
         elif compilation.effort != "lower" and failure.kind != "compiler":
             yield (
                 "nothing fits",
@@ -138,13 +184,27 @@ def _verdict(finding: Finding) -> Iterator[tuple[str, str]]:
         )
 
 
+def _cohort(finding: Finding) -> Iterator[tuple[str, str]]:
+    if finding.packing is None or finding.cohort is None:
+        return
+    runs = finding.program.together
+    memory = finding.packing.compilation.memory
+    need = "" if memory is None or memory.peak is None else f", {_gib(memory.peak)} GiB"
+    where = spread(runs, finding.cohort, finding.target.devices)
+    side = f"{where.members} side by side on each of {where.devices} device{'s' * (where.devices > 1)}"
+    yield "cohort", f"execution.cohort={finding.cohort} trains up to {finding.cohort} of {runs} runs at once, {side}{need}"
+
+
 def _speed(finding: Finding) -> Iterator[tuple[str, str]]:
     compilation, times, expectation = finding.compilation, finding.times, finding.expectation
     if expectation is None:
         return
-    parts = ", ".join(f"{name} {1e3 * value:.3g}" for name, value in zip(Times._fields, times, strict=True) if value)
+    parts = {name: f"{name} {1e3 * value:.3g}" for name, value in times._asdict().items() if value}
     cost = f"{compilation.flops:.3g} FLOPs, {compilation.flops / finding.model_flops:.2f} of the model's"
-    yield "step", f"{cost}: at least {1e3 * times.least:.3g} ms ({parts})"
+    counted = parts if compilation.optimised else {"compute": parts.pop("compute")}
+    yield "step", f"{cost}: at least {1e3 * finding.least:.3g} ms ({', '.join(counted.values())})"
+    if parts and not compilation.optimised:
+        yield "level 0", f"{', '.join(parts.values())} ms, of a program that no run will use: --full compiles the one it will"
     for each in compilation.collectives:
         hidden = f", {each.asynchronous} of them asynchronous" if each.asynchronous else ""
         yield "sends", f"{each.count} {each.kind} of {_gib(each.bytes)} GiB in all{hidden}"
@@ -156,18 +216,25 @@ def _gib(size: float) -> str:
     return f"{size / GIB:.3g}"
 
 
-def rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Everything, a row for each run, for machines. Bytes, seconds and USD."""
+def rows(findings: Sequence[Finding], unnamed: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Everything, a row for each run, for machines: bytes, seconds and USD. Runs that are `unnamed` have no id yet."""
     found = []
     for finding in findings:
         compilation, expectation = finding.compilation, finding.expectation
         waste, padded = finding.padding
+        packed = finding.packing and finding.packing.compilation.memory
         common = {
             "on": finding.target.name,
             "fits": finding.fits,
-            "reason": compilation.failure and compilation.failure.reason,
+            "reason": finding.failure and finding.failure.reason,
             "instead": finding.instead and finding.instead.overrides(finding.program.shape),
             "lightest": finding.best and finding.best.overrides(finding.program.shape),
+            "cohort": finding.packing
+            and {
+                "largest": finding.cohort,
+                "members_on_a_device": finding.packing.members,
+                "memory": packed and packed.model_dump(),
+            },
             "mesh": finding.program.shape.program.mesh.model_dump(),
             "device_memory": finding.target.memory,
             "memory": compilation.memory and {**compilation.memory.model_dump(), "temporaries": compilation.memory.temporaries},
@@ -175,7 +242,8 @@ def rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
             "flops": compilation.flops,
             "model_flops": finding.model_flops,
             "padding": {"waste": waste, "dimensions": padded},
-            "times": finding.times._asdict() if compilation.flops else None,
+            "times": {**finding.times._asdict(), "least": finding.least} if compilation.flops else None,
+            "optimised": compilation.optimised,
             "utilization": expectation and expectation._asdict(),
             "warnings": warnings(finding),
             "compiled": compilation.effort,
@@ -183,8 +251,9 @@ def rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
             "cpu_seconds": compilation.cpu_seconds,
         }
         for cell in finding.program.cells:
-            facts = cell.specification.facts
-            found.append({"run_id": cell.specification.run_id, "role": cell.role, **common, **finding.costs(facts["flops"])})
+            run, costs = cell.specification.run_id, finding.costs(cell.specification.facts["flops"])
+            identity = {"run_id": None if run in unnamed else run, "role": cell.role, "labels": cell.labels}
+            found.append({**identity, **common, **costs})
     return found
 
 
@@ -221,7 +290,7 @@ def _between(low: float | None, high: float | None) -> str:
 
 def exit_code(findings: Sequence[Finding]) -> Exit:
     """`OUT_OF_MEMORY` where a run does not fit, `USAGE` where one is refused, `FAILED` where the compiler failed."""
-    kinds = {finding.compilation.failure.kind for finding in findings if finding.compilation.failure is not None}
+    kinds = {finding.failure.kind for finding in findings if finding.failure is not None}
     for kind, code in (("compiler", Exit.FAILED), ("refused", Exit.USAGE), ("memory", Exit.OUT_OF_MEMORY)):
         if kind in kinds:
             return code

@@ -12,16 +12,15 @@ class Times(NamedTuple):
     compute: float
     """Matrix products, recomputation and padding included, at the peak of bfloat16."""
     memory: float
-    """Reading and writing the device's memory."""
+    """Reading and writing the device's memory, of every array all but what a cache could hold."""
     links: float
     """Sending to devices of the same slice or host."""
     network: float
     """Sending to devices of other slices."""
 
-    @property
-    def least(self) -> float:
-        """Where all of it happens at once."""
-        return max(self)
+    def least(self, optimised: bool) -> float:
+        """Where all of it happens at once; of a program that was not optimised, of products alone: they will be the same."""
+        return max(self) if optimised else self.compute
 
     @property
     def apart(self) -> float:
@@ -29,18 +28,19 @@ class Times(NamedTuple):
         return max(self.compute, self.memory) + self.links + self.network
 
 
-def step_times(compilation: Compilation, target: Target, padding: float) -> Times:
+def step_times(compilation: Compilation, target: Target, padding: float, devices: int) -> Times:
     """The roofline of a compiled step.
 
     Args:
         compilation: of the step; what it does not know counts as nothing.
         target: whose peaks they are.
         padding: share of FLOPs added by padding.
+        devices: of its mesh.
     """
     device, found = target.device, compilation.collectives
     between = sum(each.sent_between_slices for each in found)
     return Times(
-        compute=compilation.flops * (1 + padding) / (target.devices * device.peak_flops),
+        compute=compilation.flops * (1 + padding) / (devices * device.peak_flops),
         memory=(compilation.accessed or 0.0) / device.memory_bandwidth,
         links=sum(each.sent for each in found) / device.link_bandwidth,
         network=between / device.network_bandwidth if device.network_bandwidth else 0.0,
@@ -86,20 +86,20 @@ class Expectation(NamedTuple):
     """What runs of a program will cost."""
 
     ceiling: float
-    """Model FLOPs over the peak at `Times.least`: no schedule of this program is better."""
+    """Model FLOPs over the peak in the least time: no schedule of this program is better."""
     low: float
     high: float
     """The published range, or the ceiling where that is lower."""
     source: str
 
-    def hours(self, flops: float, target: Target) -> tuple[float, float]:
-        """Of a run of so many model FLOPs: at the high and at the low end."""
-        per_hour = 3600 * target.devices * target.device.peak_flops
+    def hours(self, flops: float, target: Target, devices: int) -> tuple[float, float]:
+        """Of a run of so many model FLOPs on so many devices: at the high and at the low end."""
+        per_hour = 3600 * devices * target.device.peak_flops
         return flops / (per_hour * self.high), flops / (per_hour * self.low)
 
 
-def expect(times: Times, target: Target, model_flops: float, parameters: float) -> Expectation:
-    """The utilization to expect of a step of so many model FLOPs."""
-    ceiling = model_flops / (times.least * target.devices * target.device.peak_flops)
+def expect(least: float, target: Target, devices: int, model_flops: float, parameters: float) -> Expectation:
+    """The utilization of its devices to expect of a step of so many model FLOPs that takes at least so many seconds."""
+    ceiling = model_flops / (least * devices * target.device.peak_flops)
     published = published_utilization(target, parameters)
     return Expectation(ceiling, min(published.low, ceiling), min(published.high, ceiling), published.source)

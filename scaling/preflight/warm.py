@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scaling.preflight.compilers import step_arguments
+from scaling.preflight.compilers import program_of_shape, step_arguments
 from scaling.preflight.programs import PlannedProgram
 from scaling.training.attempt import keep_compiled_programs
-from scaling.training.program import make_program
 
 
 def warm(programs: Sequence[PlannedProgram], cache: Path, done: Callable[[], None] = lambda: None) -> None:
@@ -27,16 +26,7 @@ def warm(programs: Sequence[PlannedProgram], cache: Path, done: Callable[[], Non
     """
     keep_compiled_programs(cache)
     for program, _ in programs:
-        made = make_program(
-            program.model,
-            program.vocabulary,
-            program.sequence_length,
-            program.program,
-            program.optimizer,
-            program.skip_spikes,
-            program.objective,
-            program.separate_documents,
-        )
+        made = program_of_shape(program)
         state, tokens_BxL1, hyper = step_arguments(made, program)
         rows = (program.micro_batch, program.sequence_length + 1)
         evaluated_BxL1 = jax.ShapeDtypeStruct(rows, jnp.int32, sharding=made.batch_sharding)

@@ -6,16 +6,37 @@ below it. Every operation goes by path: `store_of(path).read(path)`.
 
 import functools
 import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from scaling.errors import ScalingError
 from scaling.stores.buckets import Bucket
 from scaling.stores.files import Files
 from scaling.stores.interface import Conflict, Store, Stored
 
-__all__ = ["Bucket", "Conflict", "Store", "Stored", "bucket_of", "is_bucket", "locate", "store_of", "verify"]
+__all__ = [
+    "REQUESTS",
+    "Bucket",
+    "Conflict",
+    "Store",
+    "Stored",
+    "at_once",
+    "bucket_of",
+    "is_bucket",
+    "locate",
+    "store_of",
+    "verify",
+]
 
 SCHEMES = ("gs", "s3")
+
+REQUESTS = 32
+"""To a bucket at once."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def locate(text: str | Path) -> Path:
@@ -42,6 +63,14 @@ def locate(text: str | Path) -> Path:
 def is_bucket(path: Path) -> bool:
     """Whether a path is in a bucket."""
     return "://" in str(path)
+
+
+def at_once(place: Path, action: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """What `action` makes of each of the items, which are at a place: in a bucket of many at the same time."""
+    if not is_bucket(place):
+        return [action(item) for item in items]
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        return list(pool.map(action, items))
 
 
 def store_of(path: Path) -> Store:

@@ -94,7 +94,7 @@ def _shape(value: Any, base: Mapping[str, Any]) -> dict[str, Any]:
 def _tokens_of_budget(fields: dict[str, Any], budget: float) -> int:
     """The whole batches whose training costs `budget` model FLOPs."""
     config = _one_batch(fields, "a budget")
-    batch, objective = config.training.batch_tokens, config.training.objective
+    batch, objective = config.training.batch_tokens, config.objective
     per_token = count_flops(config.model, _vocabulary(config), config.data.sequence_length, objective).model
     batches = int(budget / per_token / batch)
     if batches < 1:
@@ -112,7 +112,7 @@ def _tokens_of_ratio(fields: dict[str, Any], ratio: float) -> int:
 
 
 def _vocabulary(config: RunConfig) -> int:
-    return config.data.tokenizer.vocabulary + config.training.extra_tokens
+    return config.data.tokenizer.vocabulary + config.extra_tokens
 
 
 def _one_batch(fields: dict[str, Any], what: str) -> RunConfig:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scaling.lease import claim
 from scaling.policy import Ending
-from scaling.record import RunDirectory, write_text
-from scaling.stores import is_bucket
+from scaling.record import RunDirectory, read_text, write_text
+from scaling.stores import store_of
 from scaling.trunks import Trunk, is_shared, trunk_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def record_divergence(sweep: Path, cell: dict[str, Any]) -> None:
     directory = RunDirectory(sweep / cell["run_id"], lease.check)
     said = f"its trunk, run {before.name}, diverged: {ended.status.get('reason')}"
     try:
-        write_text(directory.curve_path, ended.curve_path.read_text(encoding="utf-8"))
+        write_text(directory.curve_path, read_text(ended.curve_path) or "")
         numbers = {name: ended.status.get(name) for name in ("step", "loss", "train_loss", "skipped_updates")}
         directory.update_status(state="diverged", reason=said, steps=cell["facts"]["steps"], **numbers)
     finally:
@@ -66,13 +66,13 @@ def record_divergence(sweep: Path, cell: dict[str, Any]) -> None:
 def awaited(sweep: Path, cell: dict[str, Any]) -> Path | None:
     """The directory of the run that is to leave the state which that of a cell begins with.
 
-    None where that state is there, the run has one of its own, the other one is done and what it left is gone (the trunk is
-    trained again), or the sweep is in a bucket, where each run is trained from its beginning.
+    None where that state is there, the run has one of its own, or the other one is done and what it left is gone (the trunk is
+    trained again).
     """
     after, branch = cell["trunk"], cell["branch"]
-    if after is None or is_bucket(sweep) or is_shared(Trunk(branch["id"], branch["start"]), sweep):
+    if after is None or is_shared(Trunk(branch["id"], branch["start"]), sweep):
         return None
     directory = sweep / cell["run_id"]
-    if (directory / "checkpoints").exists():  # it has a state of its own
+    if store_of(directory).names(directory / "checkpoints"):  # it has a state of its own
         return None
     return None if RunDirectory(sweep / after).status["state"] == "done" else sweep / after

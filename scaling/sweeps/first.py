@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from scaling.machine import Machine
 from scaling.quantities import format_quantity
 
 SIZES, TOKENS = 5, 4
@@ -10,11 +11,18 @@ TOKENS_PER_PARAMETER = 10.0  # of the largest run; the others lie between a twen
 HOLDOUT = (1.3, 2.0)  # factors of the width and the tokens of the largest run
 ASPECT = 24  # width per layer
 NARROWEST = 32
+ROUNDS = 20
 FEWEST_TOKENS = 2**15  # of the shortest runs: 64 batches of 512; a sweep that has less to spend takes longer than asked
 RULED = 1e17  # FLOPs of the largest run from which Step Law was measured; below, the rates of configs/quickstart.yaml
 RATE, RATE_POWER = 3.5e-3, 0.66  # best at width 32 and how it falls to width 96, in batches of 512 (docs/lab-log.md)
 BYTES_PER_PARAMETER = 48  # weights, gradients and Adam's moments in float32, and as much again for activations and copies
 VOCABULARY = 256
+SHARE = {"cpu": 0.3, "gpu": 0.25, "tpu": 0.25}
+"""Of the speed of large products that training keeps: an assumption for models of some width, which the file states."""
+SHARE_OF_WIDTH = 1 / 600
+"""What a CPU keeps of it for each unit of the widest fitted model, as long as that is less: 16 % at 96 (docs/lab-log.md)."""
+PREPARATION = 12.0
+"""Seconds of a CPU core to compile the programs of a shape, and its share of starting workers (docs/lab-log.md)."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,29 @@ def first_sweep(flops: float, memory: float) -> First:
     per_token = 6 * (sum(each.parameters for each in shapes) * sum(halves) + held_out.parameters * HOLDOUT[1])
     most = max(flops / per_token, FEWEST_TOKENS / halves[0])
     return First(shapes, [_count(most * half) for half in halves], held_out, _count(most * HOLDOUT[1]), most * per_token)
+
+
+def for_time(seconds: float, speed: float, machine: Machine) -> tuple[First, float, float]:
+    """The sweep that takes about so long.
+
+    Args:
+        seconds: of wall time.
+        speed: FLOPs per second of large products, of the whole machine.
+        machine: where it is to run.
+
+    Returns:
+        The sweep, the share of `speed` that it is taken to keep, and the seconds that it is taken to need.
+    """
+    workers = machine.cores if machine.backend == "cpu" else len(machine.devices)
+    preparation = PREPARATION * (SIZES + 1) / min(workers, SIZES)
+    share = SHARE.get(machine.backend, SHARE["gpu"])
+    left = max(seconds - preparation, seconds / 4)
+    found = first_sweep(left * share * speed, machine.device_memory)
+    if machine.backend == "cpu":
+        for _ in range(ROUNDS):  # the share goes with the width, and that with what the share leaves time for
+            share = min(SHARE["cpu"], SHARE_OF_WIDTH * found.shapes[-1].width)
+            found = first_sweep(left * share * speed, machine.device_memory)
+    return found, share, found.flops / (share * speed) + preparation
 
 
 def sweep_file(first: First, name: str, corpus: str, comment: list[str]) -> str:

@@ -2,22 +2,21 @@
 
 import time
 from collections import Counter
-from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from scaling.sweeps.status import CellStatus, SweepStatus, flops_share, format_seconds, status_table, summary
+from scaling.sweeps.status import CellStatus, flops_share, format_seconds, status_table, summary
 from scaling.sweeps.submission import Submission
 
 
-def watch(submission: Submission, sweep: Path, role: str, console: Console) -> None:
-    """Show the runs of `role` until all have ended: what waits and for what, what runs, what is left, loss, tokens/s.
+def watch(submission: Submission, console: Console) -> None:
+    """Show the runs of a submission until all have ended: what waits and for what, what runs, what is left, loss, tokens/s.
 
     In a terminal a table that redraws itself; elsewhere a line when a run ends.
     """
-    view = View(submission, sweep, role, console)
+    view = View(submission, console)
     if not console.is_terminal:
         submission.wait(view.print_ended)
         return
@@ -29,17 +28,16 @@ def watch(submission: Submission, sweep: Path, role: str, console: Console) -> N
 class View:
     """What `watch` shows."""
 
-    def __init__(self, submission: Submission, sweep: Path, role: str, console: Console):
+    def __init__(self, submission: Submission, console: Console):
         self.submission, self.console = submission, console
-        self._status, self._role = SweepStatus(sweep), role
         self._begun = time.monotonic()
-        before = self._read()
+        before = submission.cells
         self._share_before = flops_share(before)
         self._printed = {each.cell["run_id"] for each in before if each.has_ended}
 
     def print_ended(self) -> None:
         """A line for each run that ended since the last call."""
-        cells = self._read()
+        cells = self.submission.cells
         so_far = summary(cells)
         for each in cells:
             run_id = each.cell["run_id"]
@@ -52,7 +50,7 @@ class View:
 
     def render(self) -> RenderableType:
         """The runs that run, above them as many of the last ended as there is room for, and the totals."""
-        cells = self._read()
+        cells = self.submission.cells
         ended = [each for each in cells if each.has_ended]
         running = [each for each in cells if each.state == "running"]
         shown = [*ended[-max(0, self.console.height - len(running) - 6) :], *running]
@@ -63,9 +61,6 @@ class View:
                 "queued: " + ", ".join(f"{count} {reason or 'for a place'}" for reason, count in reasons.most_common())
             )
         return Group(status_table(shown), Text("\n" + "\n".join(lines), style="bold"))
-
-    def _read(self) -> list[CellStatus]:
-        return self._status.read(self._role)
 
     def _estimate(self, cells: list[CellStatus]) -> str:
         elapsed, share = time.monotonic() - self._begun, flops_share(cells)

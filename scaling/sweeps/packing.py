@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scaling.sweeps.cohorts import most_members
+
 if TYPE_CHECKING:
     from scaling.sweeps.status import CellStatus
 
@@ -39,9 +41,13 @@ def needed(cells: Sequence[dict[str, Any]], seen: Iterable["CellStatus"]) -> Nee
         for peaks, name in ((device, "device_peak_bytes"), (process, "process_peak_bytes")):
             if peak := each.status.get(name):
                 peaks[shape(each.cell)] = max(peak, peaks.get(shape(each.cell), 0))
+
+    def planned(cell: dict[str, Any]) -> float:
+        return cell["memory"] * most_members(cell)
+
     return Need(
-        max(device.get(shape(cell), cell["memory"]) for cell in cells),
-        max(process.get(shape(cell), PROCESS_BYTES + COPIES * cell["memory"]) for cell in cells),
+        max(device.get(shape(cell), planned(cell)) for cell in cells),
+        max(process.get(shape(cell), PROCESS_BYTES + COPIES * planned(cell)) for cell in cells),
     )
 
 

@@ -2,8 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from scaling.lease import is_cancelled, is_free, newest_lease
 from scaling.policy import judge
 from scaling.quantities import format_quantity
 from scaling.record import RunDirectory
-from scaling.stores import is_bucket
+from scaling.stores import REQUESTS, at_once, is_bucket
 from scaling.sweeps.chains import awaited
 from scaling.sweeps.stored import read_plan
 
@@ -24,8 +23,8 @@ STYLES = {"done": "green", "running": "cyan", "diverged": "magenta", "failed": "
 ENDED = ("done", "diverged", "failed", "cancelled")
 FREE = ("planned", "queued")
 
-REQUESTS = 32
-"""Runs of a bucket asked after at once."""
+FRESH_SECONDS = 5.0
+"""For so long what was read of them ahead is taken for how they stand; a claim is what decides."""
 
 
 @dataclass(frozen=True)
@@ -90,33 +89,54 @@ class CellStatus:
 class SweepStatus:
     """The states of a sweep's runs, read from their directories; what is done for good is read once.
 
+    Args:
+        sweep: its directory.
+        cells: of its plan, those to look at; None for all in `plan.json`.
+
     Raises:
-        ScalingError: the directory holds no plan.
+        ScalingError: there is no plan.
     """
 
-    def __init__(self, sweep: Path):
-        self.sweep, self.cells = sweep, {cell["run_id"]: cell for cell in read_plan(sweep)["cells"]}
+    def __init__(self, sweep: Path, cells: Iterable[dict[str, Any]] | None = None):
+        cells = read_plan(sweep)["cells"] if cells is None else cells
+        self.sweep, self.cells = sweep, {cell["run_id"]: cell for cell in cells}
+        self.alone: dict[str, CellStatus] = {}
+        """The runs by their own directories, whatever their trunks may be, as they were last read."""
+        self.waits: dict[str, bool] = {}
+        """Whether each could only begin when the one before it had left its state."""
         self._final: dict[str, CellStatus] = {}
+        self._runs = list(self.cells)
+        self._places = {run: place for place, run in enumerate(self._runs)}
+        self._ahead: dict[str, CellStatus] = {}
+        self._ahead_at = 0.0
 
     def read(self, role: str | None = None) -> list[CellStatus]:
         """The status of each cell, of one role or of all, in the order of the plan."""
         return self._read([run for run, cell in self.cells.items() if role in (None, cell["role"])])
 
     def read_one(self, run_id: str) -> CellStatus:
-        """The status of one cell."""
-        return self._read([run_id])[0]
+        """The status of one cell, for who asks of one after another in the order of the plan.
+
+        In a bucket those after it are read at the same time, and each of them answers one question soon after.
+        """
+        if not is_bucket(self.sweep):
+            return self._read([run_id])[0]
+        if run_id not in self._ahead or time.monotonic() - self._ahead_at > FRESH_SECONDS:
+            here = self._places[run_id]
+            following = [run for run in self._runs[here : here + REQUESTS] if run == run_id or run not in self._final]
+            self._ahead = dict(zip(following, self._read(following), strict=True))
+            self._ahead_at = time.monotonic()
+        return self._ahead.pop(run_id)
 
     def _read(self, runs: list[str]) -> list[CellStatus]:
         needed = dict.fromkeys(each for run in runs for each in self._chain(run))
-        if is_bucket(self.sweep):
-            with ThreadPoolExecutor(REQUESTS) as pool:
-                alone = dict(zip(needed, pool.map(self._alone, needed), strict=True))
-        else:
-            alone = {run: self._alone(run) for run in needed}
+        alone = dict(zip(needed, at_once(self.sweep, self._alone, needed), strict=True))
         found: dict[str, CellStatus] = {}
         for run in runs:
             for each in reversed(list(self._chain(run))):
-                found[each] = found.get(each) or self._in_chain(alone[each], found.get(self.cells[each]["trunk"] or ""))
+                found[each] = found.get(each) or _in_chain(*alone[each], found.get(self.cells[each]["trunk"] or ""))
+        self.alone |= {run: each for run, (each, _) in alone.items()}
+        self.waits |= {run: waits for run, (_, waits) in alone.items()}
         return [found[run] for run in runs]
 
     def _chain(self, run: str) -> Iterator[str]:
@@ -125,23 +145,25 @@ class SweepStatus:
             yield run
             run = self.cells[run]["trunk"] or ""
 
-    def _in_chain(self, each: CellStatus, before: CellStatus | None) -> CellStatus:
-        """A run that nobody trains waits for the state that it begins with, and ends with the run that was to leave it."""
-        if before is None or each.state not in FREE or awaited(self.sweep, each.cell) is None:
-            return each
-        run = f"its trunk, run {before.cell['run_id']}"
-        if before.has_ended:
-            reason = f"{run}, {before.state}" + (f": {before.reason}" if before.reason else "")
-            return replace(each, state=before.state, reason=reason)
-        return replace(each, state="waiting", reason=f"for {run}, {before.state}")
-
-    def _alone(self, run: str) -> CellStatus:
+    def _alone(self, run: str) -> tuple[CellStatus, bool]:
+        """The status of a run by its own directory, and whether it can only begin when the one before it has left its state."""
         if run in self._final:
-            return self._final[run]
+            return self._final[run], False
         found = read_cell(self.sweep, self.cells[run])
         if found.state in ("done", "diverged"):
             self._final[run] = found
-        return found
+        return found, found.state in FREE and awaited(self.sweep, found.cell) is not None
+
+
+def _in_chain(each: CellStatus, waits: bool, before: CellStatus | None) -> CellStatus:
+    """A run that nobody trains waits for the state that it begins with, and ends with the run that was to leave it."""
+    if before is None or not waits:
+        return each
+    run = f"its trunk, run {before.cell['run_id']}"
+    if before.has_ended:
+        reason = f"{run}, {before.state}" + (f": {before.reason}" if before.reason else "")
+        return replace(each, state=before.state, reason=reason)
+    return replace(each, state="waiting", reason=f"for {run}, {before.state}")
 
 
 def read_status(sweep: Path) -> list[CellStatus]:

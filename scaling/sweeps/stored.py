@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import RecordError, ScalingError
-from scaling.record import RunDirectory, now, read_json, write_text
-from scaling.stores import store_of
+from scaling.errors import ScalingError
+from scaling.record import RunDirectory, now, read_json, read_text, write_text
+from scaling.stores import at_once
 
 _HEAD = re.compile(r'\{\n "sha256": "([0-9a-f]{64})",\n "created": "([^"\n]*)",\n')
 
@@ -24,7 +24,7 @@ def write_plan(sweep: Path, plan: dict[str, Any]) -> Path:
     plan = {name: value for name, value in plan.items() if name not in ("sha256", "created")}
     body = json.dumps(plan, indent=1, allow_nan=False).removeprefix("{\n") + "\n"
     digest = _hash(body)
-    if _split(_text(path) or "") != (digest, body):
+    if _split(read_text(path) or "") != (digest, body):
         write_text(path, f'{{\n "sha256": "{digest}",\n "created": "{now()}",\n{body}')
     return path
 
@@ -36,7 +36,7 @@ def read_plan(sweep: Path) -> dict[str, Any]:
         ScalingError: there is none, or it is not as it was written.
     """
     path = sweep / "plan.json"
-    text = _text(path)
+    text = read_text(path)
     if text is None:
         raise ScalingError(f"{sweep} is not a sweep: it holds no plan.json (`scaling sweep CONFIG` makes one)")
     digest, body = _split(text)
@@ -51,8 +51,11 @@ def read_plan(sweep: Path) -> dict[str, Any]:
 
 def create_runs(sweep: Path, plan: dict[str, Any]) -> None:
     """Make the directory of each run of a plan, with its `run.json`: from then on each can be trained by itself."""
-    for cell in plan["cells"]:
+
+    def create(cell: dict[str, Any]) -> None:
         RunDirectory(sweep / cell["run_id"]).create({key: cell[key] for key in ("run_id", "identity", "facts", "config")})
+
+    at_once(sweep, create, plan["cells"])
 
 
 def check_forecast(sweep: Path, cells: Iterable[dict[str, Any]]) -> None:
@@ -73,17 +76,9 @@ def check_forecast(sweep: Path, cells: Iterable[dict[str, Any]]) -> None:
 
 def has_begun(sweep: Path) -> bool:
     """Whether a run of the plan that is kept there has left a status; False where none is kept."""
-    if _text(sweep / "plan.json") is None:
+    if read_text(sweep / "plan.json") is None:
         return False
     return any(RunDirectory(sweep / cell["run_id"]).status["state"] != "planned" for cell in read_plan(sweep)["cells"])
-
-
-def _text(path: Path) -> str | None:
-    try:
-        stored = store_of(path).read(path)
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    return None if stored is None else stored.content.decode()
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from scaling.errors import ScalingError
 from scaling.lease import Lease, claim
 from scaling.policy import Ending, restart_after
-from scaling.sweeps.chains import awaited, record_divergence
+from scaling.sweeps.chains import record_divergence
 from scaling.sweeps.launchers.launcher import Cell, Launcher, Report
 from scaling.sweeps.requests import give_up, retry
-from scaling.sweeps.status import CellStatus, read_cell
+from scaling.sweeps.status import CellStatus, SweepStatus, read_cell
 
 SUBMIT_PATIENCE_SECONDS = 120.0
 
@@ -34,17 +34,19 @@ class Submission:
     def __init__(self, launcher: Launcher, sweep: Path, cells: Iterable[Cell], clock: Callable[[], float] = time.monotonic):
         self.launcher, self.sweep = launcher, sweep
         self.reports: dict[str, Report] = {}
-        self._clock = clock
+        self._clock, self._status = clock, SweepStatus(sweep, cells)
+        self.cells: list[CellStatus] = []
+        """The runs, ended or not, as they stood at the last poll."""
         self._left: dict[str, Cell] = {}
         self._seen: set[str] = set()
         self._due: dict[str, float] = {}
         self._restarts: dict[str, int] = {}
-        for cell in cells:
-            each = self._status(cell)
+        self._look()
+        for run_id, each in self._status.alone.items():
             if each.state == "failed":
-                retry(sweep / cell["run_id"])
+                retry(sweep / run_id)
             if each.state == "failed" or not each.has_ended:
-                self._left[cell["run_id"]] = cell
+                self._left[run_id] = each.cell
         self.poll()
 
     @property
@@ -57,8 +59,9 @@ class Submission:
         if self.finished:
             return
         self.reports = dict(self.launcher.poll())
+        self._look()
         for run_id, cell in list(self._left.items()):
-            report, each = self.reports.get(run_id), self._status(cell)
+            report, each = self.reports.get(run_id), self._status.alone[run_id]
             if report is not None and report.phase != "ended":
                 self._seen.add(run_id)
                 self._due.pop(run_id, None)
@@ -67,6 +70,8 @@ class Submission:
                 self._due.pop(run_id, None)
             elif run_id not in self._due:
                 self._decide(each, report)
+        if self._changed:
+            self._look()
         due = [run_id for run_id, at in self._due.items() if at <= self._clock()]
         self._submit([self._left[run_id] for run_id in due if run_id in self._left and self._may_start(self._left[run_id])])
 
@@ -86,7 +91,7 @@ class Submission:
     def _decide(self, each: CellStatus, report: Report | None) -> None:
         """What becomes of a run that the engine does not have, or no longer has."""
         run_id = each.cell["run_id"]
-        if run_id not in self._seen or awaited(self.sweep, each.cell) is not None:  # one that waits was never started
+        if run_id not in self._seen or self._status.waits[run_id]:  # one that waits was never started
             self._due[run_id] = self._clock()
         elif each.state == "queued":  # a worker has had it, and `scaling.policy` says that it is tried again
             self._due[run_id] = self._clock() + max(0.0, each.not_before - time.time())
@@ -100,17 +105,17 @@ class Submission:
 
     def _ends_with_its_trunk(self, cell: Cell) -> bool:
         """Whether the run that was to leave the state which that of a cell begins with ended without it."""
-        before = awaited(self.sweep, cell)
-        if before is None or before.name in self._left:
+        if not self._status.waits[cell["run_id"]] or cell["trunk"] in self._left:
             return False
-        trunk = read_cell(self.sweep, {"run_id": before.name})
+        trunk = read_cell(self.sweep, {"run_id": cell["trunk"]})
         if trunk.state == "diverged":
             record_divergence(self.sweep, cell)
+            self._changed = True
         return trunk.has_ended
 
     def _may_start(self, cell: Cell) -> bool:
         """Whether a run need not be held back for its trunk; workers of this machine see to that themselves."""
-        if not self.launcher.detached or awaited(self.sweep, cell) is None:
+        if not self.launcher.detached or not self._status.waits[cell["run_id"]]:
             return True
         return self.launcher.takes_trunks and cell["trunk"] in self._left
 
@@ -146,9 +151,10 @@ class Submission:
         """Fail a run that its engine could not start."""
         if give_up(self.sweep / run_id, Ending.MISTAKEN, reason):
             del self._left[run_id]
+            self._changed = True
 
-    def _status(self, cell: Cell) -> CellStatus:
-        return read_cell(self.sweep, cell)
+    def _look(self) -> None:
+        self.cells, self._changed = self._status.read(), False
 
 
 def _how_it_ended(launcher: Launcher, report: Report | None, run_id: str) -> str:

@@ -1,4 +1,6 @@
-"""One attempt at a run: claim it, train it, and leave a status that says how it ended, whatever happened."""
+"""One attempt at a run, or at several together: claim it, train it, and leave a status that says how it ended, whatever
+happened.
+"""
 
 import os
 import platform
@@ -6,12 +8,12 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
@@ -27,7 +29,19 @@ from scaling.specification import Specification
 from scaling.stopping import Stop
 from scaling.training import processes
 from scaling.training.checkpoints import SaveError
+from scaling.training.places import Reading, drive
 from scaling.training.staging import check_location
+
+if TYPE_CHECKING:
+    from scaling.training.loop import Training
+
+
+class Work(NamedTuple):
+    """A run to be trained."""
+
+    path: Path
+    specification: Specification
+    dataset: Data
 
 
 def attempt(path: Path, specification: Specification, dataset: Data, stop: Stop) -> Exit | None:
@@ -36,6 +50,31 @@ def attempt(path: Path, specification: Specification, dataset: Data, stop: Stop)
     Every way to end leaves a status: done, diverged, saved, cancelled, or failed with a one-line reason (its traceback goes to
     the log). Where not even that can be written, the reason goes to stderr.
     """
+    return attempt_together([Work(path, specification, dataset)], stop)[0]
+
+
+def attempt_together(runs: Sequence[Work], stop: Stop, turn: Callable[[int], None] = lambda _: None) -> list[Exit | None]:
+    """As `attempt`, of each of several runs that can be a cohort (`scaling.sweeps.cohorts`).
+
+    They are claimed in their order, up to the first that another worker has: of two workers with the same cohort one gets it.
+
+    Args:
+        runs: the runs.
+        stop: whether to save them all and go.
+        turn: called with the number of a run before that does or prints anything.
+    """
+    with stop.deferred():
+        claimed = []
+        for run in runs:
+            lease, number = _claim(run.path)
+            if not number:
+                break
+            claimed.append(_attempt(run, lease, number, stop))
+        return [*drive(claimed, turn), *[None] * (len(runs) - len(claimed))]
+
+
+def _claim(path: Path) -> tuple[Lease | None, int]:
+    """The lease, which of several processes the first one has, and the number of the attempt; 0 where it cannot be had."""
     check_location(path)
     lease: Lease | None = None
 
@@ -51,34 +90,35 @@ def attempt(path: Path, specification: Specification, dataset: Data, stop: Stop)
                 os._exit(Exit.SAVED)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with stop.deferred():
-        number = processes.decide(claimed)
-        if not number:
-            return None
-        directory = RunDirectory(path, lease.check) if lease else FollowedRun(path)
-        code, reason = Exit.FAILED, None
+    number = processes.decide(claimed)
+    return lease, number
+
+
+def _attempt(run: Work, lease: Lease | None, number: int, stop: Stop) -> "Generator[Training, Reading, Exit | None]":
+    directory = RunDirectory(run.path, lease.check) if lease else FollowedRun(run.path)
+    code, reason = Exit.FAILED, None
+    try:
+        code = yield from _train(directory, run, number, lease, stop)
+        reason = directory.written.get("reason")
+        if lease and lease.cancelled and code is Exit.SAVED:
+            directory.update_status(state="cancelled", reason="cancelled")
+        return code
+    except LostLease as error:
+        print(f"warning: {error}; this attempt ends", file=sys.stderr)
+        return None
+    except Exception as error:
+        code, reason = _classify(error)
+        if code is not Exit.USAGE:  # a user's mistake is its one line; anything else leaves its trace in the log
+            traceback.print_exc()
         try:
-            code = _train(directory, specification, dataset, number, lease, stop)
-            reason = directory.written.get("reason")
-            if lease and lease.cancelled and code is Exit.SAVED:
-                directory.update_status(state="cancelled", reason="cancelled")
-            return code
-        except LostLease as error:
-            print(f"warning: {error}; this attempt ends", file=sys.stderr)
-            return None
-        except Exception as error:
-            code, reason = _classify(error)
-            if code is not Exit.USAGE:  # a user's mistake is its one line; anything else leaves its trace in the log
-                traceback.print_exc()
-            try:
-                directory.update_status(state="failed", attempt=number, reason=reason)
-            except (RecordError, LostLease) as unwritten:
-                print(f"error: {reason}; {unwritten}", file=sys.stderr)
-            return code
-        finally:
-            if lease:
-                cancelled = lease.cancelled and code is Exit.SAVED
-                lease.release(Ending.CANCELLED if cancelled else OF_CODE[code], reason)
+            directory.update_status(state="failed", attempt=number, reason=reason)
+        except (RecordError, LostLease) as unwritten:
+            print(f"error: {reason}; {unwritten}", file=sys.stderr)
+        return code
+    finally:
+        if lease:
+            cancelled = lease.cancelled and code is Exit.SAVED
+            lease.release(Ending.CANCELLED if cancelled else OF_CODE[code], reason)
 
 
 def refuse(path: Path, error: ScalingError) -> Exit | None:
@@ -92,12 +132,12 @@ def refuse(path: Path, error: ScalingError) -> Exit | None:
 
 
 def _train(
-    directory: RunDirectory, specification: Specification, dataset: Data, number: int, lease: Lease | None, stop: Stop
-) -> Exit:
+    directory: RunDirectory, run: Work, number: int, lease: Lease | None, stop: Stop
+) -> "Generator[Training, Reading, Exit]":
     state = directory.status["state"]
     if state in ("done", "diverged"):
         return Exit.DONE if state == "done" else Exit.DIVERGED
-    specification = _relieved(specification, lease)
+    specification = _relieved(run.specification, lease)
     directory.create(specification.record())
     keep_compiled_programs(Path(specification.config.execution.cache_directory) / "jax")
     directory.write("environment.json", _environment(specification, number))
@@ -108,7 +148,8 @@ def _train(
         lease.keep()
         return stop() or (lease.cancelled and not processes.several())
 
-    return trainer(specification.config)(directory, specification, dataset, number, should_stop)
+    trained = trainer(specification.config)(directory, specification, run.dataset, number, should_stop)
+    return trained if isinstance(trained, Exit) else (yield from trained)
 
 
 def _relieved(specification: Specification, lease: Lease | None) -> Specification:
@@ -126,23 +167,28 @@ def _relieved(specification: Specification, lease: Lease | None) -> Specificatio
 
 
 @contextmanager
-def output_to(run: Path) -> Iterator[None]:
-    """Append all that this process and its libraries print to the log of a run; to a bucket it is copied now and then."""
-    with log_file(run) as log:
-        sys.stdout.flush()
-        sys.stderr.flush()
+def output_to(runs: Sequence[Path]) -> Iterator[Callable[[int], None]]:
+    """Append all that this process and its libraries print to the logs of runs; to a bucket it is copied now and then.
+
+    What it gives is called with the number of a run, for its turn; it begins with the first.
+    """
+    with ExitStack() as logs:
+        files = [logs.enter_context(logs.enter_context(log_file(run)).open("ab", buffering=0)) for run in runs]
         kept = os.dup(1), os.dup(2)
-        with log.open("ab", buffering=0) as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            try:
-                yield
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                for target, saved in enumerate(kept, start=1):
-                    os.dup2(saved, target)
-                    os.close(saved)
+
+        def turn_to(*targets: int) -> None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, target in enumerate(targets, start=1):
+                os.dup2(target, number)
+
+        try:
+            turn_to(files[0].fileno(), files[0].fileno())
+            yield lambda run: turn_to(files[run].fileno(), files[run].fileno())
+        finally:
+            turn_to(*kept)
+            for saved in kept:
+                os.close(saved)
 
 
 def keep_compiled_programs(cache: Path) -> None:

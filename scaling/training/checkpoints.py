@@ -22,13 +22,12 @@ import numpy as np
 from scaling.lease import LostLease
 from scaling.record import write_text
 from scaling.stores import is_bucket, store_of
+from scaling.stores.sealed import SEAL, download, upload
 from scaling.training.program import State
-from scaling.training.staging import download, upload
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
-SEAL = "SHA256SUMS"
 KEPT = 2
 
 
@@ -64,7 +63,7 @@ def restore(directory: Path, abstract_state: State, last: int | None = None) -> 
             path = directory / str(step)
             if is_bucket(directory):
                 path = Path(scratch) / str(step)
-                download(directory / str(step), path, SEAL)
+                download(directory / str(step), path)
             damage = _damage(path)
             if damage is None:
                 found = step
@@ -179,7 +178,7 @@ class Checkpoints:
             self._guard()
             write_text(path / SEAL, _sums(path))
             if self._scratch:
-                upload(path, self.directory / str(step), SEAL, self._guard)
+                upload(path, self.directory / str(step), self._guard)
                 for older in _steps(self.directory)[KEPT:]:
                     self._remove(self.directory / str(older))
         self.newest = step

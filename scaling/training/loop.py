@@ -1,10 +1,15 @@
-"""Train one run to its end, from wherever its record says it stands."""
+"""Train one run to its end, from wherever its record says it stands.
+
+A run is a generator that asks for one update after another and keeps the record of what came of them. Where its state is, and
+who makes the updates, is its place (`places.py`).
+"""
 
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,15 +21,19 @@ from scaling.data.prepare import Data
 from scaling.data.validation import ValidationSet
 from scaling.errors import Exit
 from scaling.machine import peak_memory
-from scaling.record import RunDirectory, write_text
+from scaling.record import RunDirectory, read_text, write_text
 from scaling.specification import Specification
 from scaling.stores import is_bucket
 from scaling.training import processes
 from scaling.training.checkpoints import Checkpoints, restore
 from scaling.training.mirror import Mirror
 from scaling.training.optimizer import hyperparameters
+from scaling.training.places import Place, Reading
 from scaling.training.program import Metrics, Program, State, make_program
 from scaling.trunks import evaluation_steps, share, shared_rows, trunk_of
+
+Updates = Generator["Training", Reading, Exit]
+"""Yields itself for each update it wants, is sent that, and returns how it ended."""
 
 
 class _Diverged(Exception):
@@ -40,15 +49,15 @@ class _Row:
     """A logged step whose numbers may still be on the way from the device."""
 
     step: int
-    metrics: list[Metrics]
+    metrics: list[Reading]
     """Of every step since the row before, this one's last."""
-    evaluation: Callable[[], dict[str, float]] | None
+    evaluation: Callable[[], dict[str, np.ndarray]] | None
     started: float = field(default_factory=time.perf_counter)
 
 
 def train(
     directory: RunDirectory, specification: Specification, dataset: Data, attempt: int, should_stop: Callable[[], bool]
-) -> Exit:
+) -> Updates:
     """Train the run until it is done, has diverged or `should_stop()`; its record tells the rest.
 
     Returns:
@@ -57,43 +66,55 @@ def train(
     Raises:
         RecordError, SaveError: the record or the state could not be written; the newest checkpoint is still there.
     """
-    return _Training(directory, specification, dataset, attempt).run(should_stop)
+    return Training(directory, specification, dataset, attempt).updates(should_stop)
 
 
-class _Training:
+class Training:
+    """A run that is being trained."""
+
+    place: Place
+    """Set before the first update is sent."""
+
     def __init__(self, directory: RunDirectory, specification: Specification, dataset: Data, attempt: int):
         self.directory, self.specification, self.attempt = directory, specification, attempt
         config, facts = specification.config, specification.facts
         assert isinstance(config, RunConfig)
         self.config, self.steps = config, config.steps
         length, rule = config.data.sequence_length, config.training.skip_spikes
-        self.program: Program = make_program(
+        self.make_program = partial(
+            make_program,
             config.model,
             facts["vocabulary"],
             length,
             config.execution.program,
             config.optimizer.structure,
             rule,
-            config.training.objective,
+            config.objective,
             config.data.documents == "separate",
         )
+        self.program: Program = self.make_program()
         self.batches = dataset.batches(config)
         self.validation = dataset.held_out
         self.hyper = hyperparameters(config)
         self.checkpoints = Checkpoints(directory.path / "checkpoints", directory.guard)
         self.sweep = directory.path.parent
-        self.trunk = None if is_bucket(self.sweep) else trunk_of(specification)
+        self.trunk = trunk_of(specification)
         self.evaluate_after = evaluation_steps(config)
         self.first_row: _Row | None = None
         self.seconds_before = directory.status.get("seconds", 0.0)
+        self.step = 0
+        """Updates done."""
+        self.state: State | None = None
+        """After `step` of them, until a place has it."""
 
-    def run(self, should_stop: Callable[[], bool]) -> Exit:
-        state, start = self._begin()
+    def updates(self, should_stop: Callable[[], bool]) -> Updates:
+        """As `train`."""
+        self.state, self.step = self._begin()
         self.begun = self.saved = self.row_time = time.perf_counter()
         appends = not is_bucket(self.directory.path)  # event files grow
-        self.mirror = self._start_mirror(start) if processes.is_first() and appends else None
+        self.mirror = self._start_mirror(self.step) if processes.is_first() and appends else None
         try:
-            return self._steps(state, start, should_stop)
+            return (yield from self._steps(should_stop))
         except _Diverged as error:
             self.checkpoints.wait()
             newest = self.checkpoints.newest
@@ -140,29 +161,40 @@ class _Training:
             mirror.write(row)
         return mirror
 
-    def _steps(self, state: State, start: int, should_stop: Callable[[], bool]) -> Exit:
+    def take_state(self) -> State:
+        """The state that the run begins with, for its place."""
+        assert self.state is not None
+        state, self.state = self.state, None
+        return state
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows `start` to `stop` of the batch that the next update takes, int32 [stop - start, L + 1]."""
+        return self.batches.rows(self.step, start, stop)
+
+    def _steps(self, should_stop: Callable[[], bool]) -> Updates:
         waiting: _Row | None = None
-        metrics: list[Metrics] = []
-        for step in range(start, self.steps):
-            state, latest = self.program.step(state, self._batch(step), self.hyper)
-            metrics.append(latest)
-            done = step + 1
+        metrics: list[Reading] = []
+        while self.step < self.steps:
+            metrics.append((yield self))
+            done = self.step = self.step + 1
             if waiting is not None:  # the device is busy with this step meanwhile
                 self._write(waiting)
                 waiting = None
             stop = should_stop() and done < self.steps
             if self._is_logged(done):
-                evaluation = self._start_evaluation(state) if done in self.evaluate_after else None
+                evaluation = self._start_evaluation() if done in self.evaluate_after else None
                 waiting, metrics = _Row(done, metrics, evaluation), []
             if stop or done == self.steps or self._ends_trunk(done) or self._wants_checkpoint(done):
                 if waiting is not None:  # a saved state has its rows behind it
                     self._write(waiting)
                     waiting = None
                 _check_finite(metrics, done)
+                state = self.place.state()
                 if not _is_finite((state.parameters, state.optimizer)):
                     raise _Diverged("state", done)
                 self.directory.flush()
                 self.checkpoints.save(done, state)
+                del state  # the next update may have its memory
                 self.saved = time.perf_counter()
                 self._share(done)
             if stop:
@@ -185,44 +217,39 @@ class _Training:
             return
         self.checkpoints.wait()
         if processes.is_first():
-            rows = self.directory.curve_path.read_text(encoding="utf-8")
-            share(self.trunk, self.sweep, self.checkpoints.directory / str(done), rows)
+            rows = read_text(self.directory.curve_path) or ""
+            share(self.trunk, self.sweep, self.checkpoints.directory / str(done), rows, self.directory.guard)
 
     def _wants_checkpoint(self, done: int) -> bool:
         if processes.several() and not self._is_logged(done):  # the clocks differ: the first process's counts, now and then
             return False
         return bool(processes.decide(lambda: time.perf_counter() - self.saved > self.config.execution.checkpoint_every_seconds))
 
-    def _batch(self, step: int) -> jax.Array:
-        shape = (self.config.batch_size, self.config.data.sequence_length + 1)
-        return processes.place(lambda start, stop: self.batches.rows(step, start, stop), shape, self.program.batch_sharding)
+    def _start_evaluation(self) -> Callable[[], dict[str, np.ndarray]]:
+        """Dispatch `Program.evaluate` of each source's held-out text; the returned function waits for the sums over it."""
+        sums = {name: self._start_sum(part) for name, part in self.validation.parts.items()}
+        return lambda: {name: each() for name, each in sums.items()}
 
-    def _start_evaluation(self, state: State) -> Callable[[], dict[str, float]]:
-        """Dispatch the held-out loss of each source; the returned function waits for them. Nats per token."""
-        losses = {name: self._start_loss(state, part) for name, part in self.validation.parts.items()}
-        return lambda: {name: loss() for name, loss in losses.items()}
-
-    def _start_loss(self, state: State, validation: ValidationSet) -> Callable[[], float]:
+    def _start_sum(self, validation: ValidationSet) -> Callable[[], np.ndarray]:
         window_WxL1, size = validation.window_WxL1, self.config.micro_batch
         sums = []
         for first in range(0, len(window_WxL1), size):
             rows = window_WxL1[first : first + size]
             padded_BxL1 = np.pad(rows, ((0, size - len(rows)), (0, 0)))
-            weights_B = (np.arange(size) < len(rows)).astype(np.float32)
-            placed = (processes.place_array(each, self.program.batch_sharding) for each in (padded_BxL1, weights_B))
-            sums.append(self.program.evaluate(state.parameters, *placed))
-        return lambda: float(np.sum([float(each) for each in sums], dtype=np.float64)) / validation.tokens
+            sums.append(self.place.evaluate(padded_BxL1, (np.arange(size) < len(rows)).astype(np.float32)))
+        return lambda: np.stack([np.atleast_1d(each()) for each in sums]).sum(axis=0, dtype=np.float64)
 
     def _write(self, row: _Row) -> None:
         """Record a logged step."""
         _check_finite(row.metrics, row.step)
-        losses = row.evaluation() if row.evaluation else {}
+        sums = row.evaluation() if row.evaluation else {}
+        losses = {name: float(sums[name][0]) / part.tokens for name, part in self.validation.parts.items() if sums}
         loss = self.validation.mean(losses) if losses else None
         if loss is not None and not math.isfinite(loss):
             raise _Diverged("held-out loss", row.step)
         elapsed, self.row_time = row.started - self.row_time, row.started
         tokens = row.step * self.config.training.batch_tokens
-        metrics = row.metrics[-1]
+        metrics = row.metrics[-1]()
         columns = {
             "step": row.step,
             "tokens": tokens,
@@ -231,6 +258,7 @@ class _Training:
             "loss": loss,
             "bits_per_byte": None if loss is None else self.validation.bits_per_byte(loss),
             **{f"loss_{name}": losses.get(name) for name in self.validation.parts if name},
+            **(self._pair_columns(sums) if self.config.objective == "next_sentence" else {}),
             "learning_rate": float(metrics.learning_rate),
             "gradient_norm": float(metrics.gradient_norm),
             **_noise_columns(metrics),
@@ -248,11 +276,20 @@ class _Training:
             changes["tokens_per_second"] = trained / (row.started - self.first_row.started)
         self._update(**changes, seconds=self._seconds(), **({} if loss is None else {"loss": loss}))
 
+    def _pair_columns(self, sums: dict[str, np.ndarray]) -> dict[str, float | None]:
+        """Of next-sentence prediction: means over the held-out pairs."""
+        names = ("next_sentence_loss", "next_sentence_accuracy")
+        if not sums:
+            return dict.fromkeys(names)
+        means = sums[""][1:] / len(self.validation.parts[""].window_WxL1)
+        return dict(zip(names, means.tolist(), strict=True))
+
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.begun
 
     def _finish(self, state: str, step: int, reason: str | None = None) -> None:
-        self._update(state=state, step=step, reason=reason, seconds=self._seconds(), **peak_memory())
+        facts = {"seconds": self._seconds(), "cohort": self.place.members, **peak_memory()}
+        self._update(state=state, step=step, reason=reason, **facts)
 
     def _update(self, **changes: Any) -> None:
         self.directory.update_status(**changes, checkpoint=self.checkpoints.newest)
@@ -274,9 +311,9 @@ def _is_finite(tree: Any) -> jax.Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
-def _check_finite(metrics: list[Metrics], last: int) -> None:
+def _check_finite(metrics: list[Reading], last: int) -> None:
     """Raise `_Diverged` for the first of the steps that end with `last` whose loss or gradient was not finite."""
-    numbers = jax.device_get([(each.loss, each.gradient_norm) for each in metrics])
+    numbers = jax.device_get([(each.loss, each.gradient_norm) for each in (reading() for reading in metrics)])
     for step, pair in enumerate(numbers, start=last - len(metrics) + 1):
         for what, value in zip(("loss", "gradient"), pair, strict=True):
             if not math.isfinite(value):

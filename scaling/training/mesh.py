@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -20,6 +21,9 @@ AXES = (*BATCH_AXES, "tensor")
 
 BATCH = PartitionSpec(BATCH_AXES)
 """How the leading (batch) dimension of data is split."""
+
+RUN = PartitionSpec("run")
+"""How the leading dimension of what belongs to the runs of a cohort is split."""
 
 MESH_AXES = {
     "width": "fsdp",
@@ -34,6 +38,8 @@ LOGICAL_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"embedding/embedding", ("vocabulary", "width")),
     (r"positions/embedding", (None, "width")),
     (r"head/kernel", ("width", "vocabulary")),
+    (r"next_sentence/segments/embedding", (None, "width")),
+    (r"next_sentence/(pool|head)/kernel", ("width", None)),
     (r"blocks/\d+/attention/(query|key|value)/kernel", ("width", "heads")),
     (r"blocks/\d+/attention/(query|key|value)/bias", ("heads",)),
     (r"blocks/\d+/attention/output/kernel", ("heads", "width")),
@@ -84,6 +90,13 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     else:
         array = mesh_utils.create_device_mesh(shape, taken, allow_split_physical_axes=True)
     return Mesh(array, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def make_run_mesh(members: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The mesh of a cohort, whose one axis is `run`: as many of the devices as its members divide into equal parts for."""
+    present = jax.devices() if devices is None else list(devices)
+    count = max(count for count in range(1, len(present) + 1) if members % count == 0)
+    return Mesh(np.array(present[:count]), ("run",), axis_types=(AxisType.Auto,))
 
 
 def check_divisible(config: MeshConfig, model: ModelConfig, vocabulary: int) -> None:

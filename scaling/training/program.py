@@ -1,4 +1,8 @@
-"""The compiled functions of one model shape: initialise, step, evaluate. Every run of a rung shares them."""
+"""The compiled functions of one model shape: initialise, step, evaluate. Every run of a rung shares them.
+
+Those of a cohort are the same functions mapped over R runs: everything has a leading dimension of R, which is divided over the
+devices, and no run's numbers depend on another's.
+"""
 
 import functools
 from collections.abc import Callable
@@ -12,6 +16,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from scaling.config import ModelConfig, ProgramConfig
+from scaling.errors import ScalingError
 from scaling.models.execution import BATCH_AXES, Execution
 from scaling.models.kernels import choose_attention
 from scaling.models.moe import Load, balance
@@ -19,8 +24,8 @@ from scaling.models.transformer import Transformer
 from scaling.optimization import ADAMW, SpikeConfig, Structure
 from scaling.training.cross_entropy import TokenLosses, chunk_length, token_losses
 from scaling.training.gradients import GROUP_AXES, Noise, SmoothedNoise, batch_gradient, micro_batches, smooth
-from scaling.training.mesh import BATCH, check_divisible, make_mesh, parameter_shardings
-from scaling.training.objectives import Examples, hidden_tokens, next_tokens, one_hidden_token
+from scaling.training.mesh import BATCH, RUN, check_divisible, make_mesh, make_run_mesh, parameter_shardings
+from scaling.training.objectives import Examples, hidden_tokens, next_tokens, one_hidden_token, text_places
 from scaling.training.optimizer import Hyperparameters, learning_rate, make_optimizer, no_hyperparameters
 from scaling.training.spikes import no_spikes, skip_spike
 
@@ -66,10 +71,14 @@ class Program:
     """(state, tokens int32 [B, L + 1], hyperparameters) -> the next state; the old one is donated."""
     evaluate: Callable[[Any, Any, Any], Array]
     """(parameters, tokens int32 [B, L + 1], weights float32 [B]) -> summed cross entropy in nats over the weighted rows, of the
-    last L tokens each: where tokens are hidden, of each while it alone is."""
+    last L tokens each: where tokens are hidden, of each while it alone is. Of pairs [3]: and the summed loss of next-sentence
+    prediction, in nats, and how many are right, with no token hidden."""
     abstract_state: State
     """Shapes, types and shardings of the state, to restore a checkpoint into."""
     batch_sharding: NamedSharding
+    members: int | None = None
+    """R of a cohort: all of the above has this leading dimension, but for the tokens and weights that `evaluate` gives to
+    every run; None for the program of a single run."""
 
 
 def make_program(
@@ -83,16 +92,29 @@ def make_program(
     separate_documents: bool = False,
     devices: tuple[jax.Device, ...] | None = None,
     platform: str | None = None,
+    members: int | None = None,
 ) -> Program:
     """The program of a model shape and a kind of optimizer on a mesh; made once in a process, compiled at its first call.
 
     With `separate_documents` its tokens carry the marks of `models/documents.py`. `devices` and `platform` are for programs
     that are compiled and not run: devices of a machine that is not here, and what to lower for where they are of another kind.
+    With `members` it is that of a cohort of so many runs, each whole on one device.
+
+    Raises:
+        ScalingError: the mesh does not divide the model, or needs more devices than there are, or more than one in a cohort.
     """
-    traced = {"z_loss": 0.0, "balance_loss": 0.0}  # in Hyperparameters: runs that differ in them share a program
-    model = model.model_copy(update=traced)
     return _make_program(
-        model, vocabulary, sequence_length, config, optimizer, skip_spikes, objective, separate_documents, devices, platform
+        model.compiled,
+        vocabulary,
+        sequence_length,
+        config,
+        optimizer,
+        skip_spikes,
+        objective,
+        separate_documents,
+        devices,
+        platform,
+        members,
     )
 
 
@@ -108,12 +130,16 @@ def _make_program(
     separate_documents: bool,
     devices: tuple[jax.Device, ...] | None,
     platform: str | None,
+    members: int | None,
 ) -> Program:
     check_divisible(config.mesh, model, vocabulary)
-    mesh = make_mesh(config.mesh, devices)
+    if members is not None and config.mesh.devices > 1:
+        raise ScalingError(f"the runs of a cohort are on one device each, and execution.mesh {config.mesh} splits them")
+    mesh = make_mesh(config.mesh, devices) if members is None else make_run_mesh(members, devices)
+    side_by_side = 1 if members is None else members // mesh.size  # runs whose arrays are on a device at once
     platform = platform or mesh.devices.flat[0].platform
     evaluation = Execution(
-        mesh=mesh,
+        mesh=mesh if members is None else None,
         attention=choose_attention(config.attention, model, sequence_length, platform, separate_documents),
         remat=config.remat,
         scan_layers=config.scan_layers,
@@ -121,10 +147,10 @@ def _make_program(
     grouped = model.experts == 1  # the load of experts is balanced over the whole batch, not over a group's part of it
     groups = config.mesh.replica * config.mesh.data if grouped else 1
     training = replace(evaluation, batch_axes=BATCH_AXES[len(GROUP_AXES) :]) if groups > 1 else evaluation
-    causal = objective == "causal"
+    causal, pairs = objective == "causal", objective == "next_sentence"
 
     def make(key: Any) -> Transformer:
-        return Transformer(model, vocabulary, sequence_length, causal=causal, rngs=nnx.Rngs(key))
+        return Transformer(model, vocabulary, sequence_length, causal=causal, next_sentence=pairs, rngs=nnx.Rngs(key))
 
     graph = nnx.graphdef(nnx.eval_shape(lambda: make(0)))
 
@@ -142,18 +168,20 @@ def _make_program(
         if causal:
             return next_tokens(tokens_BxL1, separate_documents)
         key = jax.random.fold_in(jax.random.wrap_key_data(state.hiding), state.step)
-        return hidden_tokens(tokens_BxL1, key, vocabulary, separate_documents)
+        return hidden_tokens(tokens_BxL1, key, vocabulary, separate_documents, pairs)
 
-    def losses(parameters: Any, examples: Examples, execution: Execution) -> tuple[TokenLosses, Load | None]:
+    def losses(parameters: Any, examples: Examples, execution: Execution) -> tuple[TokenLosses, Load | None, Array | None]:
+        """Of the predicted tokens; the load of experts, if any; the logits [B, 2] of next sentences, if those are asked for."""
         transformer = nnx.merge(graph, nnx.State(parameters))
         x_BxLxD, load = transformer.hidden(examples.input_BxL, execution, examples.documents)
         sequences, places = len(examples.input_BxL) // execution.batch_shards, examples.target_BxM.shape[1]
-        chunk = chunk_length(sequences, places, vocabulary // config.mesh.tensor, config.loss_chunk)
+        chunk = chunk_length(sequences * side_by_side, places, vocabulary // config.mesh.tensor, config.loss_chunk)
 
         def logits(x_BxCxD: Array) -> Array:
             return execution.constrain(transformer.logits(x_BxCxD), None, "tensor")
 
-        return token_losses(logits, examples.at_places(x_BxLxD), examples.target_BxM, chunk), load
+        follows_Bx2 = None if examples.follows_B is None else transformer.next_sentence(x_BxLxD)
+        return token_losses(logits, examples.at_places(x_BxLxD), examples.target_BxM, chunk), load, follows_Bx2
 
     def chosen_experts(parameters: Any, examples: Examples, accumulation: int) -> Array:
         """What part of the choices of a whole batch fell on each expert, of each layer."""
@@ -175,9 +203,11 @@ def _make_program(
             )
 
         def minimise(parameters: Any, some: Examples) -> tuple[Array, Array]:
-            token, load = losses(parameters, some, training)
+            token, load, follows_Bx2 = losses(parameters, some, training)
             cross_entropy = token.cross_entropy.mean()
             minimised = cross_entropy + hyper.z_loss * jnp.square(token.log_z).mean()
+            if follows_Bx2 is not None:  # the sum of both means, as in the authors' `run_pretraining.py`
+                minimised += optax.softmax_cross_entropy_with_integer_labels(follows_Bx2, some.follows_B).mean()
             if load is not None:
                 minimised += hyper.balance_loss * balance(load if chosen_NxE is None else load._replace(chosen_E=chosen_NxE))
             return minimised, cross_entropy
@@ -189,7 +219,7 @@ def _make_program(
             examples.target_BxM.size,
             groups=groups,
             accumulation=accumulation,
-            shardings=state_shardings.parameters,
+            shardings=state_shardings.parameters if members is None else None,
         )
         transformation = make_optimizer(optimizer, model.rules, hyper, state.step)
         updates, optimizer_state = transformation.update(gradient.mean, state.optimizer, state.parameters)
@@ -215,31 +245,56 @@ def _make_program(
 
         if causal:
             return weighted(next_tokens(tokens_BxL1, separate_documents))
-        places_L = jnp.arange(sequence_length)
+        places_L = jnp.asarray(text_places(sequence_length, pairs))
 
         def hiding(place: Array) -> Array:
             return weighted(one_hidden_token(tokens_BxL1, place, vocabulary, separate_documents))
 
-        return jax.lax.map(hiding, places_L).sum()
+        summed = jax.lax.map(hiding, places_L).sum()
+        if not pairs:
+            return summed
+        transformer, follows_B = nnx.merge(graph, nnx.State(parameters)), tokens_BxL1[:, 0]
+        follows_Bx2 = transformer.next_sentence(transformer.hidden(tokens_BxL1[:, 1:], evaluation)[0])
+        loss_B = optax.softmax_cross_entropy_with_integer_labels(follows_Bx2, follows_B)
+        return jnp.stack([summed, loss_B @ weights_B, (follows_Bx2.argmax(axis=1) == follows_B) @ weights_B])
 
-    abstract = jax.eval_shape(initialise, no_hyperparameters(optimizer), jnp.uint32(0))
-    state_shardings = _state_shardings(mesh, abstract)
-    replicated, batch = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, BATCH)
+    hyper, seed = no_hyperparameters(optimizer), jnp.uint32(0)
+    if members is None:
+        abstract = jax.eval_shape(initialise, hyper, seed)
+        state_shardings = _state_shardings(mesh, abstract)
+        shared, batch = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, BATCH)
+        evaluated = batch
+    else:
+        initialise, step = _over_runs(mesh, initialise, (RUN, RUN)), _over_runs(mesh, step, (RUN, RUN, RUN))
+        evaluate = _over_runs(mesh, evaluate, (RUN, PartitionSpec(), PartitionSpec()))
+        abstract = jax.eval_shape(initialise, *jax.tree.map(lambda leaf: jnp.stack([leaf] * members), (hyper, seed)))
+        shared = batch = NamedSharding(mesh, RUN)
+        evaluated = NamedSharding(mesh, PartitionSpec())
+        state_shardings = jax.tree.map(lambda _: shared, abstract)
     return Program(
         mesh=mesh,
         initialise=jax.jit(initialise, out_shardings=state_shardings),
         step=jax.jit(
             step,
-            in_shardings=(state_shardings, batch, replicated),
-            out_shardings=(state_shardings, replicated),
+            in_shardings=(state_shardings, batch, shared),
+            out_shardings=(state_shardings, shared),
             donate_argnums=0,
         ),
-        evaluate=jax.jit(evaluate, in_shardings=(state_shardings.parameters, batch, batch), out_shardings=replicated),
+        evaluate=jax.jit(evaluate, in_shardings=(state_shardings.parameters, evaluated, evaluated), out_shardings=shared),
         abstract_state=jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, state_shardings
         ),
         batch_sharding=batch,
+        members=members,
     )
+
+
+def _over_runs(mesh: Mesh, function: Callable[..., Any], specs: tuple[PartitionSpec, ...]) -> Callable[..., Any]:
+    """The function for each of R runs, those of a device together: its arguments are one a run, or one for all where a spec
+    splits nothing. The devices have nothing to tell each other.
+    """
+    of_device = jax.vmap(function, in_axes=tuple(0 if spec == RUN else None for spec in specs))
+    return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=RUN, check_vma=False)
 
 
 def _accumulation(model: ModelConfig, config: ProgramConfig, platform: str, batch: int) -> int:

@@ -48,6 +48,20 @@ def test_a_study_has_what_the_data_allow_and_the_reason_of_the_rest(found: Study
     assert "before their last one" in found.refused["collapsed curves"]
 
 
+def test_budgets_of_a_sweep_are_its_recorded_flops() -> None:
+    """Where attention costs much, runs of one budget differ in 6ND; a sweep over budgets says in what they agree."""
+    parts = []
+    for budget in BUDGETS:
+        n = WORLD.best(budget)[0] * np.geomspace(0.2, 5, 9)
+        d = budget / (6 * n * (1 + (WORLD.best(budget)[0] / n) ** 0.5))
+        parts.append(pd.DataFrame({"parameters": n, "tokens": d, "flops": budget, "loss": WORLD.loss(n, d)}))
+    table = pd.concat(parts, ignore_index=True)
+    assert "approach 2" not in study(curves.read(table), None).frontiers
+    found = study(curves.read(table.assign(**{"label.budget": table["flops"]})), None).frontiers["approach 2"]
+    assert found.convention == Convention("parameters", "flops")
+    assert found.optima["budget"].to_numpy() == pytest.approx(BUDGETS, rel=1e-3)
+
+
 def test_without_a_fit_the_curves_are_drawn_and_the_reason_kept(isoflop_curves: pd.DataFrame) -> None:
     few = study(isoflop_curves.head(3), None, reason="3 points")
     assert list(figures.collect(few)) == ["loss-curves"]

@@ -10,7 +10,7 @@ from scipy import stats
 
 from analysis import fitting, uncertainty
 from analysis.errors import AnalysisError, NotIdentifiedError
-from analysis.fits import fit_law
+from analysis.fits import estimate, fit_law
 from analysis.laws import LAWS, Chinchilla, Law, Parameter
 from analysis.penalties import NEVER
 from analysis.uncertainty import DRAWN, Problem, bootstraps, interval_of, linear, parameter, prediction
@@ -220,3 +220,10 @@ def test_the_default_for_few_runs_and_for_many() -> None:
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
     with pytest.raises(AnalysisError, match=r"no draws by the method 'boostrap'.*parametric, case, residual"):
         uncertainty.draw(line()[0], 10, 0, "boostrap")
+
+
+def test_draws_without_a_bound_have_no_standard_error() -> None:
+    """N_c of (N_c / N)^alpha is infinite where alpha is drawn as 0: no number, and no warning."""
+    found = estimate(2.0, np.append(np.linspace(1.0, 3.0, 99), np.inf), 0.5)
+    assert found.standard_error == np.inf
+    assert found.low < 2.0 < found.high

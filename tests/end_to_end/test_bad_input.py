@@ -69,6 +69,23 @@ def test_sweep_refuses(lab, changes, parts):
     _refused(lab, "sweep", config, "--dry-run", parts=parts)
 
 
+def test_what_an_engine_cannot_take_is_refused_before_anything_is_kept(lab):
+    base = {**SWEEP["base"], "execution": {"cache_directory": str(lab.cache)}}
+    kubernetes = {"image": "i", "slices": ["v5e:3x3"], "runs": "/runs"}
+    config = lab.write("s.yaml", {**SWEEP, "base": base, "launcher": "kubernetes", "resources": {"kubernetes": kubernetes}})
+    _refused(lab, "sweep", config, parts=["no TPU slice 'v5e:3x3'", "the nearest of v5e is v5e:"])
+    assert not (lab.path / "runs").exists()
+
+
+def test_a_plan_that_was_edited_is_refused_by_every_verb_that_reads_it(lab):
+    base = {**SWEEP["base"], "execution": {"cache_directory": str(lab.cache)}}
+    lab("sweep", lab.write("s.yaml", {**SWEEP, "base": base}), "--dry-run")
+    plan = lab.path / "runs/s/plan.json"
+    plan.write_text(plan.read_text().replace('"learning_rate": 0.005', '"learning_rate": 0.5'))
+    for verb in ("sweep", "status"):
+        _refused(lab, verb, "runs/s", parts=["runs/s/plan.json is not the plan that was made", "scaling sweep CONFIG"])
+
+
 def test_a_runs_directory_that_cannot_be_written_is_named(lab):
     (lab.path / "file").write_text("")
     config = lab.run_file()

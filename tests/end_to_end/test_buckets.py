@@ -107,8 +107,3 @@ def test_a_sweep_in_a_bucket_is_trained_shown_and_read_by_the_analysis(lab, clou
         pytest.importorskip("s3fs", reason="no s3fs: reading curves from s3:// is not tested")
         read, local = curves.read(f"{cloud}/small"), curves.read(lab.path / "local/small")
         assert read.drop(columns="seconds").equals(local.drop(columns="seconds"))
-
-    held_out = lab.write("held.yaml", {**sweep, "holdouts": [{"seed": 7}]})
-    refused = lab("sweep", held_out, "--runs", str(cloud), check=False)
-    assert refused.returncode == Exit.USAGE
-    assert "the forecast of held-out runs is kept in a directory" in refused.stderr

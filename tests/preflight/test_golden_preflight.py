@@ -28,6 +28,7 @@ CASES = {
     "pythia-1b on v5e-16": (64, {"fsdp": 16}),
     "pythia-1b on v6e-16": (64, {"fsdp": 4, "tensor": 4}),
     "llama3-8b on v5e-16": (16, {"fsdp": 16}),
+    "llama3-8b on v6e-16": (16, {"fsdp": 16}),
 }
 SMALLEST = "gpt3-125m on v5e-16"
 LENGTH = 2048

@@ -69,7 +69,7 @@ def test_a_run_waits_until_its_state_is_there_and_no_longer(sweep):
 
 def test_a_run_with_a_state_of_its_own_waits_for_nothing(sweep):
     _short(sweep, state="planned")
-    (sweep / "long" / "checkpoints").mkdir()
+    (sweep / "long" / "checkpoints" / "90").mkdir(parents=True)
     assert _state(sweep) == "planned"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from scaling.sweeps.cells import configure
 from scaling.sweeps.grid import fitted_labels, read_sweep
+from scaling.sweeps.optima import PowerLaw, Tuned
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(set(CONFIGS.rglob("*.yaml")) - {CONFIGS / "hardware.yaml"})  # which is no sweep
@@ -24,5 +25,8 @@ def test_every_cell_is_a_run(path: Path) -> None:
     sweep = read_sweep(path)
     labels = [*fitted_labels(sweep), *sweep.holdouts]
     assert labels
+    tuned = None if sweep.tune is None else Tuned(PowerLaw(2e-3, 0.0, 0.0, 0.0), None)
     for each in labels:
-        configure(sweep.base, each, sweep.rule)
+        configure(sweep.base, each, tuned or sweep.rule)
+    for rung in sweep.tune.rungs if sweep.tune else []:
+        configure(sweep.base, {**rung, "optimizer.learning_rate": sweep.tune.rates[0]})

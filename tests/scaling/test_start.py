@@ -1,6 +1,7 @@
 """The first minutes: a sweep that fits machine and time, and what the doctor says."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from scaling.cli import app, start
 from scaling.config import ModelConfig, build
 from scaling.counting import count_flops
 from scaling.errors import ScalingError
-from scaling.sweeps.first import BYTES_PER_PARAMETER, FEWEST_TOKENS, first_sweep, sweep_file
+from scaling.machine import Machine
+from scaling.sweeps.first import BYTES_PER_PARAMETER, FEWEST_TOKENS, first_sweep, for_time, sweep_file
 from scaling.sweeps.plan import SweepConfig
 
 GIBIBYTE = 2**30
@@ -66,9 +68,28 @@ def test_too_little_time_still_makes_runs_worth_fitting() -> None:
     assert sweep.flops > 1e9
 
 
+CPU = Machine(system="", cores=2, memory=0, backend="cpu", devices=["cpu"], device_memory=0)
+
+
+def test_the_quickstart_s_time_makes_a_sweep_like_the_quickstart() -> None:
+    """Which took 7 min 52 s on two cores that together multiply at 4.8e11 FLOPs/s: 3.29e13 FLOPs, up to a width of 96."""
+    found, share, seconds = for_time(472, 4.8e11, CPU)
+    assert seconds == pytest.approx(472, rel=0.1)
+    assert found.shapes[-1].width == pytest.approx(96, abs=16)
+    assert found.flops == pytest.approx(3.29e13, rel=0.3)
+    assert share == pytest.approx(0.16, abs=0.03)
+
+
+@pytest.mark.parametrize("minutes", [4, 10, 60, 600])
+def test_the_share_belongs_to_the_width_that_it_leaves_time_for(minutes: float) -> None:
+    found, share, seconds = for_time(60 * minutes, 4.8e11, CPU)
+    assert seconds == pytest.approx(60 * minutes, rel=0.25)
+    assert share == pytest.approx(min(0.3, found.shapes[-1].width / 600), rel=0.2)
+
+
 def test_init_writes_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("scaling.machine.products_per_second", lambda machine: 1e11)
+    monkeypatch.setattr("scaling.machine.products_per_second", lambda machine: 8e11)
     done = CliRunner().invoke(app, ["init", "mine.yaml", "--minutes", "5", "--corpus", "files:texts"])
     assert done.exit_code == 0
     assert "next: scaling sweep mine.yaml --dry-run" in done.output
@@ -77,8 +98,7 @@ def test_init_writes_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sweep.name == "mine"
     assert sweep.base["data"]["corpus"] == "files:texts"
     assert "about 5 minutes" in text
-    planned = 5 * 60 * start.USED["cpu"] * 1e11
-    assert f"Planned: {planned:.2g} FLOPs" in text
+    assert re.search(r"Planned: \S+ FLOPs at \d+% of the 8e\+11 FLOPs/s", text)
     again = CliRunner().invoke(app, ["init", "mine.yaml"])
     assert isinstance(again.exception, ScalingError)
     assert "is there already" in str(again.exception)

@@ -13,6 +13,7 @@ from typing import Any
 from scaling.errors import Exit
 from scaling.lease import newest_lease
 from scaling.run_logs import logs_here
+from scaling.sweeps.cohorts import cohorts
 from scaling.sweeps.launchers.launcher import Cell, Launcher, Report, devices_of
 from scaling.sweeps.packing import needed
 from scaling.sweeps.requests import report_death
@@ -102,7 +103,7 @@ class LocalLauncher(Launcher):
         sharded = any(devices_of(cell) > 1 for cell in cells)
         if sharded:  # such a run takes every device of the machine
             return [None]
-        return find_slots(len(cells), needed(cells, read_status(self.sweep)))
+        return find_slots(len(cohorts(cells)), needed(cells, read_status(self.sweep)))
 
     def _command(self, role: str, slot: Slot | None) -> list[str]:
         command = [sys.executable, "-m", "scaling", "work", str(self.sweep), "--role", role, "--parent", str(os.getpid())]

@@ -47,6 +47,14 @@ def test_its_splits(splits: Path, tmp_path: Path) -> None:
     assert list(swapped.texts("train")) == list(corpus.texts("validation"))
 
 
+def test_training_documents_that_all_nearly_equal_held_out_ones_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "set" / "train", [prose(number).replace("\n", "\nx", 1) for number in range(4)])
+    saved(tmp_path / "set" / "test", [prose(number) for number in range(4)])
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    with pytest.raises(ScalingError, match=r"every training document of hf:.* nearly equals a held-out one"):
+        opened(tmp_path / "set", tmp_path)
+
+
 def test_slices_are_those_of_tfds(splits: Path, tmp_path: Path) -> None:
     """Rows in the order of the files; percentages round to the nearest row, as in the guide of TFDS."""
     rows = {"train": [prose(number) for number in range(40)], "test": [prose(1000 + number) for number in range(6)]}

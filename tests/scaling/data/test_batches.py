@@ -145,6 +145,8 @@ def test_more_unique_tokens_include_those_of_fewer(store: TokenStore) -> None:
 def test_more_unique_tokens_than_there_are(store: TokenStore) -> None:
     available = Batches(store, 32, 8, 0).tokens_per_epoch
     assert Batches(store, 32, 8, 0, available).unique_tokens(10**9) == available
+    with pytest.raises(ScalingError, match=r"unique_tokens leave 31 tokens, less than data.sequence_length"):
+        Batches(store, 32, 8, 0, 31)
     with pytest.raises(ScalingError, match=rf"unique_tokens {available + 32} are more than the {available} tokens"):
         Batches(store, 32, 8, 0, available + 32)
 

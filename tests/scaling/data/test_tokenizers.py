@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sample_text import prose
 
 from scaling.data.configuration import TokenizerConfig
-from scaling.data.tokenizers import BpeTokenizer, ByteTokenizer, Tokenizer, load_tokenizer, make_tokenizer
+from scaling.data.tokenizers import BpeTokenizer, ByteTokenizer, SymbolTokenizer, Tokenizer, load_tokenizer, make_tokenizer
 from scaling.errors import ScalingError
 
 TEXTS = [prose(seed) for seed in range(20)]
@@ -79,3 +79,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 def test_made_from_configuration() -> None:
     assert make_tokenizer(TokenizerConfig(), []).vocabulary == 256
     assert make_tokenizer(TokenizerConfig(kind="bpe", vocabulary=300), TEXTS).vocabulary == 300
+
+
+@pytest.mark.parametrize(("symbols", "text", "tokens"), [(["(", ")"], "( ()", [0, 0, 1]), (["one", "two"], "two  one", [1, 0])])
+def test_symbols_and_what_is_none(symbols: list[str], text: str, tokens: list[int]) -> None:
+    tokenizer = SymbolTokenizer(symbols)
+    assert tokenizer.encode(text).tolist() == tokens
+    with pytest.raises(ScalingError, match=r"'x' is no symbol of this world; it has "):
+        tokenizer.encode(f"{text} x")

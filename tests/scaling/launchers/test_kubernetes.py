@@ -153,6 +153,15 @@ def test_an_ended_run_is_handed_over_again_once_its_pods_are_gone(cluster, launc
     assert "status" not in cluster.jobsets[name]
 
 
+def test_a_jobset_whose_pods_do_not_go_is_said(cluster, launcher, monkeypatch):
+    monkeypatch.setattr("scaling.sweeps.launchers.kubernetes.DELETION_SECONDS", 0.2)
+    cluster.linger = 5
+    launcher.submit([cell("aaaaaaaaaaaa")])
+    launcher.cancel(["aaaaaaaaaaaa"])
+    with pytest.raises(ScalingError, match="the JobSet sweep-1-aaaaaaaaaaaa is still being deleted; nothing was submitted"):
+        launcher.submit([cell("aaaaaaaaaaaa")])
+
+
 def test_what_was_submitted_before_a_refusal_is_named(cluster, launcher, monkeypatch):
     create = cluster.create
 

@@ -1,6 +1,7 @@
 """The Slurm launcher on a real controller with two nodes; the worker is a line of shell that each test writes into the run."""
 
 import getpass
+import os
 import subprocess
 import time
 
@@ -199,4 +200,15 @@ def test_a_dry_run_is_a_job_script_that_bash_can_read(tmp_path):
 def test_without_slurm_the_launcher_says_where_to_submit(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ScalingError, match=r"slurm needs squeue, .* login node"):
+        open_launcher("slurm", tmp_path / "s", {}).poll()
+
+
+def test_a_controller_that_does_not_answer_is_said_in_its_words(tmp_path, monkeypatch):
+    stand_in = tmp_path / "squeue"
+    stand_in.write_text(
+        "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2\nexit 1\n"
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ScalingError, match=r"squeue failed: .*Unable to contact slurm controller"):
         open_launcher("slurm", tmp_path / "s", {}).poll()

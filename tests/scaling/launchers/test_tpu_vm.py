@@ -154,3 +154,23 @@ def test_what_cannot_be_had_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ScalingError, match="needs gcloud: install the Google Cloud CLI"):
         _open(tmp_path).poll()
+
+
+def test_a_refusal_names_what_was_asked_for_before_it(tmp_path, monkeypatch):
+    """A `gcloud` that refuses the second run in the words of the real one."""
+    stand_in = tmp_path / "gcloud"
+    stand_in.write_text(
+        """#!/bin/sh
+        case "$*" in
+            *" list "*) echo "[]" ;;
+            *bbbbbbbbbbbb*) echo "ERROR: (gcloud.compute.tpus) RESOURCE_EXHAUSTED: Quota limit" >&2; exit 1 ;;
+        esac
+        """
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    launcher = _open(tmp_path / "s")
+    with pytest.raises(ScalingError, match=r"gcloud failed: .*Quota limit; submitted before it: s-aaaaaaaaaaaa$"):
+        launcher.submit([cell("aaaaaaaaaaaa"), cell("bbbbbbbbbbbb"), cell("cccccccccccc")])
+    with pytest.raises(ScalingError, match=r"Quota limit; nothing was submitted$"):
+        launcher.submit([cell("bbbbbbbbbbbb")])

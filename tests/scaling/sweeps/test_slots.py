@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.status import plan
+from scaling.config import set_path
 from scaling.machine import peak_memory
 from scaling.record import write_json
 from scaling.sweeps import slots
@@ -108,6 +109,8 @@ def test_what_a_worker_needs_is_what_runs_of_the_shape_took_or_else_the_plans_es
     between = cells[len(cells) // 2]
     assert needed([between], seen) == Need(between["memory"], PROCESS_BYTES + COPIES * between["memory"])
     assert needed([between, smallest], seen).process == 2 * GB
+    together = {**between, "config": set_path(between["config"], "execution.cohort", 4)}
+    assert needed([together], seen).device == 4 * between["memory"]
 
     machine(memory=7 * GB)
     launcher = LocalLauncher(sweep, None)

@@ -11,7 +11,6 @@ from scaling.errors import Exit, ScalingError
 from scaling.lease import claim, lease_path, newest_lease
 from scaling.policy import Ending
 from scaling.record import RunDirectory, write_json
-from scaling.stores import is_bucket
 from scaling.sweeps.requests import cancel, give_up, report_death, retry
 from scaling.sweeps.status import exit_code, most_telling, read_status
 from scaling.sweeps.stored import write_plan
@@ -67,9 +66,9 @@ def test_a_dead_workers_run_is_queued_and_its_lease_says_lost(place):
     assert exit_code([found]) is Exit.SAVED
 
 
-def test_a_branch_waits_for_its_trunk_but_in_a_bucket_where_there_are_none(place):
+def test_a_branch_waits_for_its_trunk_and_no_longer(place):
     _plan(place, "trunk", "branch", branch="trunk")
-    assert _states(place) == {"trunk": "planned", "branch": "planned" if is_bucket(place) else "waiting"}
+    assert _states(place) == {"trunk": "planned", "branch": "waiting"}
     _attempt(place / "trunk", Ending.DONE, state="done")
     assert _states(place) == {"trunk": "done", "branch": "planned"}
 

@@ -27,7 +27,7 @@ def sweep(tmp_path, dataset):
 
 
 def _state(run, settings):
-    training = loop._Training(run.directory, run.specify(*settings), run.dataset, 1)
+    training = loop.Training(run.directory, run.specify(*settings), run.dataset, 1)
     restored, _ = restore(run.directory.path / "checkpoints", training.program.abstract_state)
     return jax.device_get(restored.state)
 

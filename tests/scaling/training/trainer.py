@@ -9,6 +9,7 @@ from scaling.config import RunConfig, build, override
 from scaling.record import RunDirectory
 from scaling.specification import specify
 from scaling.training import loop
+from scaling.training.places import drive
 
 LENGTH, BATCH, STEPS = 16, 8, 40
 FIELDS = {
@@ -41,7 +42,7 @@ class Trainer:
         """
         self.attempts += 1
         done = 0
-        training = loop._Training(self.directory, self.specify(*changes), self.dataset, self.attempts)
+        training = loop.Training(self.directory, self.specify(*changes), self.dataset, self.attempts)
         original = training.program.step
 
         def step(state, tokens_BxL1, hyper):
@@ -57,7 +58,7 @@ class Trainer:
 
         training.program = dataclasses.replace(training.program, step=step)
         try:
-            return training.run(lambda: stop_after is not None and done >= stop_after)
+            return drive([training.updates(lambda: stop_after is not None and done >= stop_after)], lambda _: None)[0]
         except KeyboardInterrupt:
             return None
 
