@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 import jax
 import numpy as np
 
+from scaling.errors import ScalingError
 from scaling.lease import LostLease
 from scaling.record import write_text
 from scaling.stores import is_bucket, store_of
@@ -53,6 +54,9 @@ def restore(directory: Path, abstract_state: State, last: int | None = None) -> 
 
     Returns:
         The state, or None where no checkpoint is whole; and of every newer checkpoint what is wrong with it, by its step.
+
+    Raises:
+        ScalingError: the newest whole one holds other arrays than `abstract_state`.
     """
     with tempfile.TemporaryDirectory(prefix="scaling-") as scratch:
         damaged: dict[int, str] = {}
@@ -79,8 +83,14 @@ def restore(directory: Path, abstract_state: State, last: int | None = None) -> 
         import orbax.checkpoint as ocp
 
         whole = Path(scratch) if is_bucket(directory) else directory.absolute()
-        with ocp.StandardCheckpointer() as checkpointer:
-            state = checkpointer.restore(whole / str(found) / "default", abstract_state._asdict())
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                state = checkpointer.restore(whole / str(found) / "default", abstract_state._asdict())
+        except ValueError as error:
+            raise ScalingError(
+                f"{directory / str(found)} is whole, and holds other arrays than this run has: another version of this program "
+                f"wrote it; move {directory} away to train from the beginning"
+            ) from error
         return Restored(found, State(**state)), damaged
 
 

@@ -89,10 +89,10 @@ def test_a_sweep_in_a_bucket_is_trained_shown_and_read_by_the_analysis(lab, clou
             "data": {"sequence_length": 64, "validation_tokens": "4k"},
             "training": {"tokens": "20k", "batch_tokens": 512},
             "optimizer": {"learning_rate": "4e-3"},
-            "schedule": {"warmup_tokens": "2k"},
+            "schedule": {"kind": "wsd", "warmup_tokens": "2k"},
             "execution": {"cache_directory": str(lab.cache), "log_every": 10, "evaluations": 2},
         },
-        "axes": {"seed": [0, 1]},
+        "axes": {"training.tokens": ["10k", "20k"]},
     }
     config = lab.write("small.yaml", sweep)
     lab("sweep", config, "--runs", "local")
@@ -102,6 +102,8 @@ def test_a_sweep_in_a_bucket_is_trained_shown_and_read_by_the_analysis(lab, clou
     runs = [each["run_id"] for each in json.loads(lab("status", f"{cloud}/small", "--json").stdout)["runs"]]
     for run in runs:
         assert _rows(cloud / "small" / run) == _rows(lab.path / "local/small" / run), done.stdout
+    branched = [RunDirectory(cloud / "small" / run).status.get("branched") for run in runs]
+    assert branched == [None, 14]  # 19 steps, of which the last fifth decays: 15 at the constant rate, and one less
     assert lab("logs", f"{cloud}/small/{runs[0]}").returncode == Exit.DONE
     if str(cloud).startswith("s3"):  # the fake Google Cloud Storage does not speak the interface that gcsfs uses
         pytest.importorskip("s3fs", reason="no s3fs: reading curves from s3:// is not tested")

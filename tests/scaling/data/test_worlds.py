@@ -152,6 +152,22 @@ def test_facts_are_remembered_as_the_formula_says() -> None:
     assert world.entropy == pytest.approx(-(frequency * np.log(frequency)).sum() / 2, rel=0.005)
 
 
+@pytest.mark.parametrize(("a", "exponent"), [(1, 1 / 2), (2, 2 / 3)])
+def test_the_memoriser_has_the_exponent_of_theory_while_there_are_keys_left(a: float, exponent: float) -> None:
+    """a / (1 + a), Hutter 2021; with 4,096 keys the loss falls faster than that, and faster the more of them are known."""
+    pairs = np.array([1e3, 1e4, 1e5, 1e6])
+
+    def slopes(keys: int) -> np.ndarray:
+        world = ZipfFacts(keys=keys, values=64, exponent=a)
+        return -np.diff(np.log(world.memoriser_loss(pairs) - world.entropy)) / np.log(10)
+
+    np.testing.assert_allclose(slopes(10**6), exponent, atol=0.005)
+    if a == 1:
+        few = slopes(4096)
+        assert (few > exponent).all()
+        assert (np.diff(few) > 0).all()
+
+
 @pytest.mark.parametrize(
     ("corpus", "length"),
     [

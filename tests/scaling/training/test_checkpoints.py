@@ -2,11 +2,13 @@
 
 import shutil
 
+import jax
+import numpy as np
 import pytest
 from trainer import FIELDS, LENGTH, Trainer
 
 from scaling.config import RunConfig, build
-from scaling.errors import Exit
+from scaling.errors import Exit, ScalingError
 from scaling.training import checkpoints
 from scaling.training.checkpoints import SEAL, Checkpoints, SaveError, restore
 from scaling.training.program import make_program
@@ -90,6 +92,19 @@ def test_a_reader_uses_the_whole_one_and_removes_nothing(saved, tmp_path):
     assert int(found.state.step) == 7
     assert {path.name for path in tmp_path.iterdir()} == {"7", "14", "21.orbax-checkpoint-tmp"}
     assert restore(tmp_path / "nothing", _abstract(saved)) == (None, {})
+
+
+@pytest.mark.parametrize("wanted", [{"averages": jax.ShapeDtypeStruct((3,), np.float32)}, {"optimizer": {}}])
+def test_a_state_of_other_arrays_is_one_line(saved, tmp_path, wanted):
+    """As another version may have saved it: fewer arrays than a run has now, or more."""
+
+    class Fields(dict):
+        def _asdict(self):
+            return dict(self)
+
+    shutil.copytree(saved.directory.path / "checkpoints", tmp_path, dirs_exist_ok=True)
+    with pytest.raises(ScalingError, match=r"14 is whole, and holds other arrays than this run has: .* move .* away"):
+        restore(tmp_path, Fields(_abstract(saved)._asdict() | wanted))
 
 
 def _abstract(saved):
