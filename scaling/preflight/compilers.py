@@ -31,7 +31,7 @@ from scaling.training.mesh import AXES
 from scaling.training.optimizer import no_hyperparameters
 from scaling.training.program import Program, make_program
 
-FORMAT = 2
+FORMAT = 3
 """Of what is kept on disk: raised by a change in how a compiled program is read."""
 
 

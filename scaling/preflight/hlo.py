@@ -32,7 +32,7 @@ _NAME = re.compile(r"%([\w.\-]+)")
 
 _FREE = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all",
-    "partition-id", "replica-id", "opt-barrier", "async-start", "async-update",
+    "partition-id", "replica-id", "opt-barrier", "async-start", "async-update", "call-start",
 }  # fmt: skip
 """Instructions that move no bytes of their own."""
 
@@ -90,8 +90,6 @@ class Module:
             if head:
                 current = self.computations.setdefault(head[2], Computation())
                 self.entry = head[2] if head[1] else self.entry
-            elif line.startswith("}"):
-                current = None
             elif current is not None and (match := _INSTRUCTION.match(line)):
                 instruction = _parse(bool(match[1]), match[2], match[3])
                 if instruction is not None:
@@ -112,6 +110,8 @@ class Module:
                     yield from self._walk(branch, times, within, inside)
             elif each.opcode == "call":
                 yield from self._walk(each.attribute("to_apply") or "", times, within, inside)
+            elif each.opcode == "call-start":  # on a core beside, as TPU7x sends
+                yield from self._walk(each.attribute("to_apply") or "", times, f"async {each.name}", inside)
             elif each.opcode == "async-start" or (inside and each.opcode == "fusion"):
                 yield from self._walk(each.attribute("calls") or "", times, each.name, inside)
 

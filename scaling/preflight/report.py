@@ -115,7 +115,12 @@ def warnings(finding: Finding) -> list[str]:
     kinds = {each.kind: each for each in compilation.collectives}
     found = list(compilation.notes)
     if compilation.failure is None and compilation.effort != "lower":
-        if shape.program.mesh.fsdp > 1 and not {"all-gather", "collective-permute"} & set(kinds):
+        seen, memory = sum(each.bytes for each in kinds.values()), compilation.memory
+        if shape.program.mesh.fsdp > 1 and memory is not None and seen < memory.parameters:
+            found.append(
+                "fewer bytes are seen to be sent than fsdp gathers: what this compiler sends is not read, its time not known"
+            )
+        elif shape.program.mesh.fsdp > 1 and not {"all-gather", "collective-permute"} & set(kinds):
             found.append(
                 f"fsdp {shape.program.mesh.fsdp} and no all-gather: weights are gathered by all-reduce, twice as much sent"
             )
@@ -191,7 +196,8 @@ def _cohort(finding: Finding) -> Iterator[tuple[str, str]]:
     memory = finding.packing.compilation.memory
     need = "" if memory is None or memory.peak is None else f", {_gib(memory.peak)} GiB"
     where = spread(runs, finding.cohort, finding.target.devices)
-    side = f"{where.members} side by side on each of {where.devices} device{'s' * (where.devices > 1)}"
+    on = f"each of {where.devices} devices" if where.devices > 1 else "one device"
+    side = f"{where.members} side by side on {on}"
     yield "cohort", f"execution.cohort={finding.cohort} trains up to {finding.cohort} of {runs} runs at once, {side}{need}"
 
 

@@ -132,3 +132,25 @@ ENTRY %main (a: f32[4]) -> (s32[], f32[4]) {
     (each,) = find_collectives(Module(text), 8)
     assert (each.kind, each.count, each.bytes) == ("all-reduce", 7, 7 * 16)
     assert each.sent == 2 * 3 / 4 * 7 * 16
+
+
+def test_lines_of_a_kernels_metadata_do_not_end_a_computation():
+    """A Pallas kernel's attributes go over several lines, one of which begins with a brace; on TPU7x a core beside sends."""
+    text = """HloModule m, entry_computation_layout={(f32[4])->f32[8]}
+
+%sent (p.1: f32[4]) -> f32[8] {
+  %p.1 = f32[4]{0} parameter(0)
+  ROOT %ag = f32[8]{0} all-gather(%p.1), replica_groups=[4,2]<=[8], dimensions={0}
+}, execution_thread="sparsecore"
+
+ENTRY %main (a: f32[4]) -> f32[8] {
+  %a = f32[4]{0} parameter(0)
+  %kernel = f32[4]{0} custom-call(%a), custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={
+"block": "128"
+}}, metadata={op_name="attention"}
+  %start = ((f32[4]{0}), f32[8]{0}) call-start(%kernel), async_execution_thread="sparsecore", to_apply=%sent
+  ROOT %done = f32[8]{0} call-done(%start)
+}
+"""
+    (each,) = find_collectives(Module(text), 8)
+    assert (each.kind, each.count, each.bytes, each.sent, each.asynchronous) == ("all-gather", 1, 32, 16, 1)

@@ -7,14 +7,16 @@ import jax
 import pytest
 from rich.console import Console
 
+from scaling.config import MeshConfig
 from scaling.errors import Exit, ScalingError
 from scaling.preflight import compilers
+from scaling.preflight.collectives import Collective
 from scaling.preflight.hardware import parse_target
 from scaling.preflight.jobs import Compilation, Failure, Job, Memory
 from scaling.preflight.packing import Packing
 from scaling.preflight.pool import Compilers
 from scaling.preflight.programs import PlannedProgram, distinct
-from scaling.preflight.report import Finding, cost_table, describe, exit_code, rows
+from scaling.preflight.report import Finding, cost_table, describe, exit_code, rows, warnings
 from scaling.sweeps.grid import read_sweep
 from scaling.sweeps.plan import make_plan
 
@@ -97,6 +99,19 @@ def test_only_what_was_compiled_as_runs_are_bounds_a_step_by_memory(program):
     assert quick.least == pytest.approx(1e9 * (1 + quick.padding[0]) / 197e12)
     assert "level 0 memory 1.22 ms" in said(describe(quick))
     assert "at least 1.22 ms" in said(describe(full))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "warned"),
+    [("all-reduce", 1.0, "is not read"), ("all-reduce", GIB, "gathered by all-reduce"), ("all-gather", GIB, None)],
+)
+def test_weights_that_are_not_seen_to_be_gathered_get_a_warning(program, kind, size, warned):
+    program = program._replace(shape=program.shape.changed(mesh=MeshConfig(fsdp=4)))
+    sent = Collective(kind=kind, count=1, bytes=size, sent=size, sent_between_slices=0, asynchronous=0)
+    said_of_fsdp = [
+        each for each in warnings(Finding(program, TARGET, compilation(program, collectives=(sent,)))) if "fsdp" in each
+    ]
+    assert [warned in each for each in said_of_fsdp] == ([True] if warned else [])
 
 
 def test_a_cohort_that_fits_is_reported_and_uses_the_devices(program):
