@@ -5,6 +5,7 @@
 #   make check          lint, format and type check
 #   make docs           the documentation as a site, in site/; a warning is an error
 #   make lock           resolve requirements.lock anew
+#   make golden         steps of published models compiled for TPU slices, against their records, with libtpu (200 MB)
 #   make interchange    weights to and from transformers, in an environment of its own with a CPU build of PyTorch
 #   make speed          training speed against PyTorch on this machine, as Markdown; wants a quiet machine
 VENV ?= .venv
@@ -15,7 +16,7 @@ UV := $(shell command -v uv || echo $(BIN)/uv)
 INSTALL := VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test quick check format docs lock has-torch interchange speed clean
+.PHONY: setup quickstart test quick check format docs lock has-libtpu golden has-torch interchange speed clean
 
 setup: $(STAMP)
 
@@ -49,6 +50,13 @@ docs: $(STAMP)
 
 lock: $(STAMP)
 	@$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --quiet -o requirements.lock
+
+has-libtpu: $(STAMP)
+	@$(INSTALL) --dry-run -e '.[tpu-preflight]'
+
+golden: $(STAMP)
+	@$(INSTALL) -e '.[tpu-preflight]'
+	@$(BIN)/python -m pytest tests/preflight/test_golden_preflight.py
 
 # pip, and a version that only CPU builds have: what the index serves by default may be a CUDA build of several gigabytes.
 TORCH_VENV := .venv-torch

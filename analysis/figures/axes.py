@@ -3,6 +3,7 @@
 Figures belong to nobody's global state: a function draws into the Axes it is given, or into new ones.
 """
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,12 @@ def new_axes(height: float = 4.0) -> Axes:
     return figure.add_subplot()
 
 
-def short(value: float, _: Any = None) -> str:
-    """A count in few digits: 12_300_000 -> 12.3M. The second argument is matplotlib's tick position."""
+def short(value: float, _: Any = None, digits: int = 3) -> str:
+    """A number in few significant digits: 12_300_000 -> 12.3M. The second argument is matplotlib's tick position."""
     for factor, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= factor * 0.9995:
-            return f"{value / factor:.3g}{suffix}"
-    return f"{value:.3g}"
+            return f"{value / factor:.{digits}g}{suffix}"
+    return f"{value:.{digits}g}"
 
 
 def size_norm(sizes: pd.Series) -> LogNorm:
@@ -76,7 +77,8 @@ def log_axis(ax: Axes, which: str) -> None:
     if high / low < 100:
         steps = (1, 2, 3, 5) if high / low > 10 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
         axis.set_major_locator(LogLocator(10, subs=steps))
-        axis.set_major_formatter(LogFormatterSciNotation(10) if low > 1e9 else FuncFormatter(short))
+        digits = max(3, 2 - math.floor(math.log10(high / low - 1)))  # that tell ticks a fiftieth of the span apart
+        axis.set_major_formatter(LogFormatterSciNotation(10) if low > 1e9 else FuncFormatter(partial(short, digits=digits)))
     axis.set_minor_formatter(NullFormatter())
 
 

@@ -106,7 +106,7 @@ def frontiers(found: Mapping[str, Frontier | Fit], beyond: float = 10.0) -> np.n
         best = each.predict(budgets) if isinstance(each, Frontier) else compute_optimal(each, budgets)
         colour = to_hex(f"C{number}")  # of the style now: as "C0" it would be of whoever saves the figure
         for ax, quantity in zip(grid, WORDS, strict=True):
-            ax.plot(budgets, best[quantity], color=colour, label=_label(name, each), ls=("-", "--", "-.", ":")[number % 4])
+            ax.plot(budgets, best[quantity], color=colour, label=labelled(name, each), ls=("-", "--", "-.", ":")[number % 4])
             ax.fill_between(budgets, best[f"{quantity}_low"], best[f"{quantity}_high"], color=colour, alpha=0.18, lw=0)
             if isinstance(each, Frontier):
                 ax.plot(each.optima["budget"], each.optima[quantity], "o", color=colour, ms=3, alpha=0.6, mew=0)
@@ -129,7 +129,7 @@ def _range(found: Frontier | Fit) -> tuple[float, float]:
     return found.origin.ranges["flops"]
 
 
-def _label(name: str, found: Frontier | Fit) -> str:
+def labelled(name: str, found: Frontier | Fit) -> str:
     """The name, with what C is where that is not 6ND."""
     if isinstance(found, Frontier) and found.convention.flops != SIMPLE:
         return f"{name}, C = {found.convention.flops}"

@@ -17,6 +17,7 @@ from analysis import fitting
 from analysis.allocation import compute_optimal
 from analysis.errors import AnalysisError
 from analysis.figures.axes import PARAMETERS, short
+from analysis.figures.compute import labelled
 from analysis.frontier import Frontier
 from analysis.isoflop import DEGREES, group_budgets
 from analysis.laws import Array, Law
@@ -185,7 +186,7 @@ def frontiers(found: Mapping[str, Frontier | Fit]) -> dict[str, Any]:
     lines = {}
     for name, each in found.items():
         if isinstance(each, Frontier):
-            lines[name] = {**table(each.predict(budgets)), "optima": table(each.optima)}
+            lines[labelled(name, each)] = {**table(each.predict(budgets)), "optima": table(each.optima)}
         else:
             lines[name] = table(compute_optimal(each, budgets))
     return lines

@@ -176,7 +176,7 @@ const FIGURES = {
         hovertemplate: `${name}: optimum<br>C %{x:.3~e}<br>${quantity} %{y:.3s}<extra></extra>`, ...shared}] : [];
       return [band, line, ...found];
     }));
-    const x = {...axis("C = 6 N D (FLOPs)", "flops", choice), nticks: 4};
+    const x = {...axis("compute C (FLOPs)", "flops", choice), nticks: 4};
     const beyond = {type: "rect", yref: "paper", y0: 0, y1: 1, x0: data.largest, x1: Math.max(...Object.values(data.frontiers).flatMap(each => each.budget)),
       fillcolor: "#f1f3f5", line: {width: 0}, layer: "below"};
     return {traces, layout: layout({...x, domain: [0, 0.43]}, axis("N*", "count", choice), {

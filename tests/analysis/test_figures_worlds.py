@@ -65,3 +65,16 @@ def test_brackets_show_each_run_by_depth_and_by_openings() -> None:
     np.testing.assert_allclose(accuracy.lines[1].get_ydata(), [0.95, 0.9, 0.85])
     np.testing.assert_allclose(illegal.lines[0].get_ydata(), [0.02, 0.04, 0.06])
     np.testing.assert_allclose(completed.lines[0].get_ydata(), [1, 0.5])  # at temperature 0
+
+
+@pytest.mark.parametrize("span", [1.5, 1.03, 1.004])
+def test_ticks_say_where_they_are_however_close_the_losses(span: float) -> None:
+    """Three digits would write 2.985 as 2.98, and two ticks as the same number."""
+    ax = figures.axes.new_axes()
+    ax.plot([1, 2], [2.98, 2.98 * span])
+    figures.axes.log_axis(ax, "y")
+    low, high = ax.get_ylim()
+    shown = [(tick, label) for tick, label in zip(ax.get_yticks(), ax.yaxis.get_ticklabels(), strict=True) if low < tick < high]
+    assert len(shown) >= 2
+    for tick, label in shown:
+        assert float(label.get_text()) == pytest.approx(tick, abs=(high - low) / 50)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sample_text import prose
+from test_arrow import saved
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -60,3 +62,13 @@ def test_a_mistake_is_one_line(tmp_path: Path) -> None:
         assert failed.returncode == 2
         assert message in failed.stderr.replace("\n", " ")
         assert "Traceback" not in failed.stderr
+
+
+def test_what_is_streamed_is_shown_without_statistics_of_its_tokens(tmp_path: Path) -> None:
+    for split, numbers in (("train", range(60)), ("test", range(1000, 1005))):
+        saved(tmp_path / "set" / split, [prose(number) for number in numbers])
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    shown = command("show", "hf:set", "data.streaming=true", "data.validation_tokens=1024", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "train: 60 documents, about" in shown.stdout
+    assert "most frequent" not in shown.stdout

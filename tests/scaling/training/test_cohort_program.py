@@ -39,7 +39,7 @@ def _batches(number):
 
 
 def _program(config, **extra):
-    shape = shape_of(config, VOCABULARY + config.training.extra_tokens)
+    shape = shape_of(config, VOCABULARY + config.extra_tokens)
     fields = (shape.model, shape.vocabulary, LENGTH, shape.program, shape.optimizer, shape.skip_spikes, shape.objective)
     return make_program(*fields, **extra), shape
 
