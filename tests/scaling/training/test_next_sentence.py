@@ -71,6 +71,7 @@ def test_segments_are_told_apart_by_their_embeddings_alone() -> None:
     assert np.abs(x[0] - x[-1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_both_losses_are_minimised_and_recorded_apart() -> None:
     program, config = made()
     hyper, tokens = hyperparameters(config), pairs(16)
@@ -107,6 +108,7 @@ def test_both_losses_are_minimised_and_recorded_apart() -> None:
     assert right == 16
 
 
+@pytest.mark.slow
 def test_a_mesh_trains_on_the_same_pairs() -> None:
     def trained(*changes: str) -> tuple[list[float], np.ndarray]:
         program, config = made(*changes)
