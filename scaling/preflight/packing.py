@@ -16,7 +16,7 @@ class Packing(NamedTuple):
     """Of their step."""
 
 
-def most_members(shape: Shape, runs: int, room: float, compile_shape: Compile) -> Packing | None:
+def most_side_by_side(shape: Shape, runs: int, room: float, compile_shape: Compile) -> Packing | None:
     """The most runs of a program that a device holds side by side; None where not even one fits.
 
     What a step needs is close to a line in its members: a run alone and two tell which number to try. The answer was compiled;
@@ -66,12 +66,11 @@ class Spread(NamedTuple):
 
 
 def spread(runs: int, cohort: int, devices: int) -> Spread:
-    """The fullest of the cohorts that so many runs are, of `cohort` members at most: each over as many devices as divide it."""
+    """The fullest of the cohorts that so many runs are, of `cohort` members at most: each over as many devices as it can use,
+    with seats of no run where they do not divide it (`scaling.training.places`)."""
     count = -(-runs // cohort)
     sizes = {runs * (part + 1) // count - runs * part // count for part in range(count)}
-    spreads = [
-        Spread(used, size // used) for size in sizes for used in (max(n for n in range(1, devices + 1) if size % n == 0),)
-    ]
+    spreads = [Spread(used, -(-size // used)) for size in sizes for used in (min(size, devices),)]
     return max(spreads, key=lambda each: (each.members, each.devices))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from scaling.preflight.choice import Choice, best_mesh
 from scaling.preflight.hardware import Target
 from scaling.preflight.jobs import Compilation, Effort, Job
-from scaling.preflight.packing import Packing, most_members, spread
+from scaling.preflight.packing import Packing, most_side_by_side, spread
 from scaling.preflight.pool import Compilers
 from scaling.preflight.programs import PlannedProgram, Shape
 from scaling.preflight.report import Finding
@@ -68,7 +68,7 @@ class Preflight:
         if runs == 1:
             return None
         most = max(-(-runs // self.target.devices), spread(runs, program.cohort, self.target.devices).members)
-        return most_members(program.shape, most, self.target.memory, self._quickly)
+        return most_side_by_side(program.shape, most, self.target.memory, self._quickly)
 
     def _quickly(self, shape: Shape) -> Compilation:
         return self._compile(shape, "quick")

@@ -8,7 +8,7 @@ from scaling.preflight.compilers import program_of_shape, step_arguments
 from scaling.preflight.flops import count
 from scaling.preflight.jobs import Compilation, Failure, Memory
 from scaling.preflight.memory import sharded_bytes
-from scaling.preflight.packing import Spread, largest_cohort, most_members, spread
+from scaling.preflight.packing import Spread, largest_cohort, most_side_by_side, spread
 from scaling.preflight.programs import Shape
 
 SHAPE = Shape(
@@ -43,32 +43,32 @@ class Machine:
 )
 def test_as_many_runs_as_a_device_holds_are_found_with_few_compilations(need, expected, compilations):
     machine = Machine(100.0, need)
-    assert most_members(SHAPE, 64, machine.room, machine).members == expected
+    assert most_side_by_side(SHAPE, 64, machine.room, machine).members == expected
     assert machine.need(expected) <= machine.room
     assert expected == 64 or machine.need(expected + 1) > machine.room
     assert len(machine.asked) <= compilations
 
 
 def test_nothing_is_packed_where_one_run_does_not_fit():
-    assert most_members(SHAPE, 8, 10.0, Machine(10.0, lambda members: 11.0)) is None
+    assert most_side_by_side(SHAPE, 8, 10.0, Machine(10.0, lambda members: 11.0)) is None
 
 
 def test_no_more_than_there_are_runs_is_compiled():
     machine = Machine(100.0, lambda members: 1.0 * members)
-    assert most_members(SHAPE, 1, 100.0, machine).members == 1
+    assert most_side_by_side(SHAPE, 1, 100.0, machine).members == 1
     assert machine.asked == [1]
 
 
-def test_a_cohort_is_spread_over_as_many_devices_as_divide_it():
+def test_a_cohort_is_spread_over_as_many_devices_as_it_can_use():
     assert spread(8, 8, 4) == Spread(devices=4, members=2)
-    assert spread(7, 7, 4) == Spread(devices=1, members=7)  # 2, 3 and 4 do not divide 7
+    assert spread(7, 7, 4) == Spread(devices=4, members=2)  # eight seats, one of them of no run
     assert spread(7, 6, 4).members == 1  # cohorts of 3 and 4
-    assert spread(10, 4, 2) == Spread(devices=1, members=3)  # of 3, 3 and 4
+    assert spread(10, 4, 2) == Spread(devices=2, members=2)  # of 3, 3 and 4
 
 
 def test_the_largest_cohort_leaves_no_device_with_more_than_it_holds():
     assert largest_cohort(8, 2, 4) == 8
-    assert largest_cohort(7, 2, 4) == 6
+    assert largest_cohort(9, 2, 4) == 8  # of 4 and 5; all 9 would be 3 on each device
     assert largest_cohort(12, 3, 1) == 3
     assert largest_cohort(12, 1, 1) == 1
 
