@@ -163,7 +163,7 @@ def compare(shape: dict[str, int], steps: int, times: bool) -> dict[str, float]:
     assert answer.memory is not None
     found = {"predicted_bytes": answer.memory.peak or 0.0, "measured_bytes": held}
     if times:
-        bound = step_times(answer, target, 0.0)
+        bound = step_times(answer, target, 0.0, 1)
         found |= {**peaks, "compute": bound.compute, "memory": bound.memory, "measured_seconds": seconds}
     return found
 
