@@ -40,7 +40,7 @@ def test_quantities_are_read_as_people_write_them(text, value):
         ("execution.remat=all", ["execution.remat", "'none', 'dots', 'dots_without_batch' or 'full'"]),
         ("execution.attention=flash", ["execution.attention", "'splash'"]),
         ("training.unique_tokens=100", ["training.unique_tokens 100", "data.sequence_length 256"]),
-        ("data.documents=alone", ["data.documents", "'joined' or 'separate'"]),
+        ("data.documents=alone", ["data.documents", "'joined', 'separate' or 'pairs'"]),
         ("schedule.warmup_tokens=2M", ["warmup_tokens", "training.tokens"]),
         ("optimizer.learning_rate=.nan", ["optimizer.learning_rate"]),
     ],
