@@ -192,6 +192,9 @@ def _table(budgets: Array, found: dict[str, tuple[Array, Array]], level: float) 
     columns = {"budget": budgets}
     for name in QUANTITIES:
         value, draws = found[name]
-        low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        known = ~np.isnan(draws).all(axis=0)
+        low, high = bounds = np.full((2, len(budgets)), np.nan)
+        if known.any():
+            bounds[:, known] = np.nanquantile(draws[:, known], [(1 - level) / 2, (1 + level) / 2], axis=0)
         columns |= {name: np.exp(value), f"{name}_low": np.exp(low), f"{name}_high": np.exp(high)}
     return pd.DataFrame(columns)

@@ -63,15 +63,18 @@ class Spread(NamedTuple):
     """In use."""
     members: int
     """Side by side on each of them."""
+    filled: float = 1.0
+    """Share of the seats of all cohorts that hold a run."""
 
 
 def spread(runs: int, cohort: int, devices: int) -> Spread:
-    """The fullest of the cohorts that so many runs are, of `cohort` members at most: each over as many devices as it can use,
-    with seats of no run where they do not divide it (`scaling.training.places`)."""
+    """The largest of the cohorts that so many runs are, of `cohort` members at most: over as many devices as it can use, with
+    seats of no run where they do not divide it (`scaling.training.places`)."""
     count = -(-runs // cohort)
-    sizes = {runs * (part + 1) // count - runs * part // count for part in range(count)}
-    spreads = [Spread(used, -(-size // used)) for size in sizes for used in (min(size, devices),)]
-    return max(spreads, key=lambda each: (each.members, each.devices))
+    size = -(-runs // count)
+    used = min(size, devices)
+    members = -(-size // used)
+    return Spread(used, members, runs / (count * used * members))
 
 
 def largest_cohort(runs: int, members: int, devices: int) -> int:

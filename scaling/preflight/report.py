@@ -103,7 +103,7 @@ class Finding:
         """Hours and USD of a run of so many model FLOPs, at both ends of what is expected."""
         if self.expectation is None:
             return dict.fromkeys(("hours_low", "hours_high", "dollars_low", "dollars_high"))
-        low, high = self.expectation.hours(flops, self.target, self.spread.devices)
+        low, high = self.expectation.hours(flops, self.target, self.spread.devices * self.spread.filled)
         price = self.target.hourly_price
         dollars = (None, None) if price is None else (low * price, high * price)
         return {"hours_low": low, "hours_high": high, "dollars_low": dollars[0], "dollars_high": dollars[1]}

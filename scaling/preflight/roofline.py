@@ -92,7 +92,7 @@ class Expectation(NamedTuple):
     """The published range, or the ceiling where that is lower."""
     source: str
 
-    def hours(self, flops: float, target: Target, devices: int) -> tuple[float, float]:
+    def hours(self, flops: float, target: Target, devices: float) -> tuple[float, float]:
         """Of a run of so many model FLOPs on so many devices: at the high and at the low end."""
         per_hour = 3600 * devices * target.device.peak_flops
         return flops / (per_hour * self.high), flops / (per_hour * self.low)

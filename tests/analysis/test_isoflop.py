@@ -47,6 +47,13 @@ def test_a_parabola_puts_the_minimum_elsewhere() -> None:
     assert errors["quadratic"] > 0.05 > 0.02 > errors["cubic"]
 
 
+def test_three_minima_predict_a_size_and_no_loss() -> None:
+    """Its law of the loss has three numbers of its own."""
+    far = fit_isoflop(World().isoflops(np.random.default_rng(0), BUDGETS[:3]), TOTAL, draws=50).predict([1e23]).iloc[0]
+    assert far["parameters_low"] < far["parameters"] < far["parameters_high"]
+    assert far[["loss", "loss_low", "loss_high"]].isna().all()
+
+
 def test_ninety_percent_intervals_hold_the_truth() -> None:
     """Of 40 simulations, between 30 and 40: outside that lies less than 1 % of a binomial with 0.9."""
     world, random = World(), np.random.default_rng(1)

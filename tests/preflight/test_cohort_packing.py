@@ -61,9 +61,9 @@ def test_no_more_than_there_are_runs_is_compiled():
 
 def test_a_cohort_is_spread_over_as_many_devices_as_it_can_use():
     assert spread(8, 8, 4) == Spread(devices=4, members=2)
-    assert spread(7, 7, 4) == Spread(devices=4, members=2)  # eight seats, one of them of no run
+    assert spread(7, 7, 4) == Spread(devices=4, members=2, filled=7 / 8)
     assert spread(7, 6, 4).members == 1  # cohorts of 3 and 4
-    assert spread(10, 4, 2) == Spread(devices=2, members=2)  # of 3, 3 and 4
+    assert spread(10, 4, 2) == Spread(devices=2, members=2, filled=10 / 12)  # of 3, 3 and 4
 
 
 def test_the_largest_cohort_leaves_no_device_with_more_than_it_holds():

@@ -115,10 +115,10 @@ def test_weights_that_are_not_seen_to_be_gathered_get_a_warning(program, kind, s
 
 
 def test_a_cohort_that_fits_is_reported_and_uses_the_devices(program):
-    """Six runs over four devices are two on each of three."""
+    """Six runs over four devices have eight seats, two on each, of which two are of no run."""
     finding = Finding(program, TARGET, compilation(program), packing=Packing(2, compilation(program, peak=2.5)))
     assert finding.fits
-    assert "execution.cohort=6 trains up to 6 of 6 runs at once, 2 side by side on each of 3 devices, 2.5 GiB" in said(
+    assert "execution.cohort=6 trains up to 6 of 6 runs at once, 2 side by side on each of 4 devices, 2.5 GiB" in said(
         describe(finding)
     )
     assert rows([finding])[0]["cohort"]["largest"] == 6
