@@ -18,8 +18,11 @@ REQUESTS = 32
 def as_path(source: Any) -> Any:
     """A `pathlib.Path`, or an `epath.Path` of the same methods for `gs://` and `s3://`."""
     if "://" in str(source):
+        import fsspec.config
         from etils import epath
 
+        scheme = str(source).partition("://")[0]
+        fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False  # runs are read while they are written
         return epath.Path(source)
     return source if hasattr(source, "read_bytes") else Path(source)
 

@@ -9,6 +9,7 @@ import buckets
 import pytest
 
 from analysis import curves
+from analysis.curves.paths import as_path
 from scaling import stores
 from scaling.errors import Exit
 from scaling.lease import current_attempt
@@ -109,3 +110,17 @@ def test_a_sweep_in_a_bucket_is_trained_shown_and_read_by_the_analysis(lab, clou
         pytest.importorskip("s3fs", reason="no s3fs: reading curves from s3:// is not tested")
         read, local = curves.read(f"{cloud}/small"), curves.read(lab.path / "local/small")
         assert read.drop(columns="seconds").equals(local.drop(columns="seconds"))
+
+
+def test_curves_that_came_after_a_first_look_are_read(s3_variables, monkeypatch):
+    """A watcher and a notebook live longer than a listing."""
+    pytest.importorskip("s3fs", reason="no s3fs: reading curves from s3:// is not tested")
+    for name, value in s3_variables.items():
+        monkeypatch.setenv(name, value)
+    stores._bucket.cache_clear()
+    place = locate(f"s3://runs/{uuid.uuid4().hex}")
+    table = b"parameters,tokens,loss\n1000,2000,3.5\n"
+    for name in ("first", "second"):
+        store_of(place).replace(place / f"{name}.csv", table)
+        assert f"{name}.csv" in [each.name for each in as_path(str(place)).iterdir()]
+        assert curves.read(f"{place}/{name}.csv")["loss"].tolist() == [3.5]
