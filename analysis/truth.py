@@ -45,10 +45,14 @@ class Truth:
 def find_truth(fit: Fit, points: pd.DataFrame) -> Truth | None:
     """The truth about the fitted points; None where the law has no E, or no one loss of their source is known."""
     used = points[points["run"].isin(fit.origin.runs)]
-    if "E" not in fit.estimates or not {"entropy", "source_loss"} <= set(used):
-        return None
-    known = used[["entropy", "source_loss"]].drop_duplicates()
-    if len(known) != 1 or known.isna().any(axis=None):
+    known = sources(used)
+    if "E" not in fit.estimates or len(known) != 1 or used["source_loss"].isna().any():
         return None
     entropy, source_loss = map(float, known.iloc[0])
     return Truth(entropy, source_loss, fit.estimates["E"])
+
+
+def sources(points: pd.DataFrame) -> pd.DataFrame:
+    """The `entropy` and the `source_loss` of each source that is known among the points, nats per token."""
+    columns = ["entropy", "source_loss"]
+    return points[columns].dropna().drop_duplicates() if set(columns) <= set(points) else pd.DataFrame(columns=columns)

@@ -17,6 +17,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
+from analysis.truth import sources
+
 MEASURED, PREDICTED, HOLDOUT, MUTED = "#000000", "#0072B2", "#D55E00", "#777777"
 SIZES: Colormap = LinearSegmentedColormap.from_list("sizes", mpl.colormaps["viridis"](np.linspace(0.0, 0.88, 256)))
 LOSSES = "cividis_r"
@@ -64,8 +66,7 @@ def size_bar(ax: Axes, norm: LogNorm, column: str) -> None:
 
 def source_line(ax: Axes, table: pd.DataFrame) -> None:
     """A line at the loss that each source of the data has on the held-out tokens, where it is known: no model goes below it."""
-    known = table.dropna(subset=["source_loss", "entropy"]).drop_duplicates(["source_loss", "entropy"])
-    for loss, entropy in zip(known["source_loss"], known["entropy"], strict=True):
+    for entropy, loss in sources(table).itertuples(index=False):
         ax.axhline(loss, color=HOLDOUT, lw=1.2, ls=":", label=f"the source itself, {loss:.4g} (its entropy: {entropy:.4g})")
 
 

@@ -25,6 +25,7 @@ from analysis.report.provenance import Records
 from analysis.report.windows import windows
 from analysis.results import Fit
 from analysis.study import Study
+from analysis.truth import sources
 
 DIGITS = 6
 ROWS = 150  # of a run's curve that are drawn
@@ -46,6 +47,7 @@ def drawing(study: Study, records: Records) -> dict[str, Any]:
         "fits": {name: law_lines(each, study) for name, each in fits.items()},
         "isoflops": isoflops(study.frontiers["approach 2"], study.points) if "approach 2" in study.frontiers else None,
         "profiles": study.profiles,
+        "sources": sources(study.points),
     }
     if study.fit is not None:
         fit = study.fit

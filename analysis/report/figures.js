@@ -67,6 +67,15 @@ function points(runs, choice, x, y, more = {}) {
 const cLabel = choice => `training compute, ${choice.c === "6ND" ? "6 N D" : "as recorded"} (FLOPs)`;
 const LOSS = "held-out loss (nats per token)";
 
+// A line at the loss that each known source of the data has on the held-out tokens, from end to end of some traces.
+function sources(data, traces) {
+  const xs = traces.flatMap(trace => trace.x).filter(value => value != null);
+  return data.sources.map(({source_loss, entropy}) => ({
+    type: "scatter", mode: "lines", name: `the source itself, ${digits(source_loss)} (its entropy: ${digits(entropy)})`, hoverinfo: "name",
+    x: [xs.reduce((a, b) => Math.min(a, b)), xs.reduce((a, b) => Math.max(a, b))], y: [source_loss, source_loss], line: {color: ORANGE, width: 1.5, dash: "dot"},
+  }));
+}
+
 const FIGURES = {
   curves(data, choice) {
     const seen = new Set();
@@ -82,6 +91,7 @@ const FIGURES = {
         marker: {size: loss.map((_, i) => i === loss.length - 1 ? 7 : 4)},
       };
     });
+    traces.push(...sources(data, traces));
     return {traces, layout: layout(axis(cLabel(choice), "flops", choice), axis(LOSS, "loss", choice, traces.flatMap(trace => trace.y)))};
   },
 
@@ -93,6 +103,7 @@ const FIGURES = {
       type: "scatter", mode: "lines", x: fit.tokens, y: line.loss, name: short(line.size), legendgroup: line.rung,
       line: {color: colour[line.rung], width: 1.6}, hoverinfo: "skip",
     }));
+    lines.push(...sources(data, lines));
     return {traces: [...lines, points(runs, choice, run => run.tokens, run => run.loss, {name: "measured", showlegend: false})],
       layout: layout(axis("training tokens", "count", choice), axis(LOSS, "loss", choice, lines.flatMap(line => line.y)))};
   },

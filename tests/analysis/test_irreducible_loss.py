@@ -58,6 +58,15 @@ def test_the_figures_mark_it(sweep: Path, truth: Law) -> None:
         assert ax.get_ylim()[0] <= truth.E
 
 
+def test_the_figures_of_the_page_mark_it(sweep: Path, truth: Law, visit) -> None:
+    path = report.write(report.gather(studied(sweep, truth.E, 1.2), "made-up", sweep), sweep / "report.html")
+    page = visit(path.as_uri(), 1600).page
+    page.wait_for_selector("html[data-drawn]", timeout=60_000)
+    for name in ("curves", "law"):
+        traces = page.evaluate(f"document.querySelector('#figure-{name} .plot').data.map(t => [t.name, Array.from(t.y)])")
+        assert dict(map(tuple, traces))["the source itself, 1.5 (its entropy: 1.2)"] == [truth.E, truth.E]
+
+
 def test_a_text_has_no_truth_and_two_samples_have_no_common_one(sweep: Path) -> None:
     points = curves.final_points(recorded(sweep, 1.5, 1.2))
     fit = chinchilla.fit_parametric(points, draws=50)
