@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +19,11 @@ REQUESTS = 32
 def as_path(source: Any) -> Any:
     """A `pathlib.Path`, or an `epath.Path` of the same methods for `gs://` and `s3://`."""
     if "://" in str(source):
-        import fsspec.config
         from etils import epath
+        from etils.epath import backend
 
-        scheme = str(source).partition("://")[0]
-        fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False  # runs are read while they are written
+        with suppress(ImportError):  # which reading then says, unless TensorFlow reads in its place
+            backend.fsspec_backend.fs(source).invalidate_cache()  # runs were written since something was listed
         return epath.Path(source)
     return source if hasattr(source, "read_bytes") else Path(source)
 

@@ -92,7 +92,7 @@ def test_a_table_read_is_read_again_as_it_is(sweep: Path) -> None:
 
 
 def test_a_bucket_gives_what_the_disk_gives(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fsspec
+    from etils.epath import backend
     from fsspec.implementations.memory import MemoryFileSystem
 
     class Bucket(MemoryFileSystem):
@@ -102,7 +102,7 @@ def test_a_bucket_gives_what_the_disk_gives(sweep: Path, monkeypatch: pytest.Mon
         def _strip_protocol(cls, path: Any) -> str:
             return MemoryFileSystem._strip_protocol(str(path).removeprefix("s3://"))
 
-    monkeypatch.setattr(fsspec, "filesystem", {"s3": Bucket()}.get)
+    monkeypatch.setattr(backend.fsspec_backend, "fs", lambda path: Bucket())
     for path in sweep.rglob("*.json*"):
         Bucket().pipe_file(f"s3://bucket/lr/{path.relative_to(sweep)}", path.read_bytes())
     Bucket().pipe_file("s3://bucket/losses.csv.gz", FILES["losses.csv.gz"])
