@@ -48,6 +48,16 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
+def settle() -> None:
+    """Return when nothing more is given back: a step's results are ready a moment before its temporaries are freed."""
+    held, calm = 0, 0
+    while calm < 5:
+        time.sleep(0.2)
+        forget_peak()
+        before, held = held, memory_held("VmRSS")
+        calm = calm + 1 if held >= before - 2**20 else 0
+
+
 def last_level_cache() -> float:
     """Bytes, of all cores together where they share it."""
     sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
@@ -146,7 +156,7 @@ def run(program: "Shape", steps: int) -> tuple[float, float]:
         return seconds
 
     train(1)
-    forget_peak()
+    settle()
     before = memory_held("VmRSS")
     seconds = train(steps)
     return float(memory_held("VmHWM") - before), statistics.median(seconds)
